@@ -1,0 +1,51 @@
+"""The outermost layer of the application: HEAD, errors nobody expected, headers of every answer."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pims.api.errors import instance_of, log_failure, problem
+
+__all__ = ["Boundary"]
+
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+
+
+class Boundary:
+    """ASGI middleware around everything else.
+
+    - HEAD is answered as GET without the body: the same status and headers by construction, on every path.
+    - What no handler expected becomes a 500 that tells nothing, and an entry in the log. Once the answer
+      has begun it is too late for that: the exception goes on and the server drops the connection.
+    - No answer may be taken by a browser for another type than it says.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        head = scope["method"] == "HEAD"
+        started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": [*message["headers"], NO_SNIFFING]}
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self.app({**scope, "method": "GET"} if head else scope, receive, send_on)
+        except Exception as error:  # the process boundary: a bug must not take the connection down
+            if started:
+                raise
+            instance = instance_of(scope)
+            log_failure(error, instance)
+            status, headers, body = problem(error, instance)
+            await send_on({"type": "http.response.start", "status": status, "headers": headers})
+            await send_on({"type": "http.response.body", "body": body})

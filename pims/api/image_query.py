@@ -1,0 +1,116 @@
+"""The questions clients ask of an image, put together from path, query, headers and body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from pims.api.answer import ImageQuery
+from pims.api.negotiation import Preference, negotiate
+from pims.api.params.display import DisplayQuery
+from pims.api.params.size import OutputSize, SizeLimits, SizeSafety
+from pims.api.params.tile import TileAddress
+from pims.api.params.window import WindowArea
+from pims.errors import InvalidParameter
+from pims.images.image import OpenedImage
+from pims.images.render import ThumbRequest, TileRequest, WindowRequest, tile_pyramid
+
+__all__ = ["ClientHeaders", "thumb_query", "tile_query", "window_query"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHeaders:
+    """The request headers that matter to an image."""
+
+    accept: str | None = None
+    if_none_match: bytes | None = None
+    no_store: bool = False
+    size_safety: SizeSafety | None = None
+
+    @classmethod
+    def of(cls, scope: Scope) -> ClientHeaders:
+        """Raises InvalidParameter for a wrong X-Image-Size-Safety."""
+        accept: str | None = None
+        if_none_match: bytes | None = None
+        no_store, safety = False, None
+        for name, value in scope["headers"]:
+            if name == b"accept":
+                text = value.decode("latin-1")
+                accept = text if accept is None else f"{accept},{text}"
+            elif name == b"if-none-match":
+                if_none_match = value if if_none_match is None else if_none_match + b"," + value
+            elif name == b"cache-control":
+                no_store = b"no-store" in value.lower()
+            elif name == b"x-image-size-safety":
+                safety = _safety(value.decode("latin-1"))
+        return cls(accept, if_none_match, no_store, safety)
+
+
+def tile_query(
+    headers: ClientHeaders, filepath: str, address: TileAddress, display: DisplayQuery, extension: str | None
+) -> ImageQuery:
+    """One tile. Raises NotAcceptable."""
+    media_type = negotiate(extension, headers.accept, Preference.VISUALISATION)
+
+    def make_request(image: OpenedImage) -> TileRequest:
+        display.check_supported(image.metadata)
+        level, column, row = address.locate(tile_pyramid(image, normalized=address.normalized))
+        return TileRequest(address.normalized, level, column, row, display.settings, media_type)
+
+    return ImageQuery(filepath, make_request, extension is None, headers.if_none_match, headers.no_store)
+
+
+def thumb_query(
+    headers: ClientHeaders,
+    filepath: str,
+    size: OutputSize,
+    limits: SizeLimits,
+    display: DisplayQuery,
+    extension: str | None,
+) -> ImageQuery:
+    """The whole image at a size. Raises NotAcceptable."""
+    media_type = negotiate(extension, headers.accept, Preference.VISUALISATION)
+    told: dict[str, str] = {}
+
+    def make_request(image: OpenedImage) -> ThumbRequest:
+        display.check_supported(image.metadata)
+        base = image.pyramid.base
+        width, height = size.resolve(base.region, base, image.pyramid)
+        width, height, resized = limits.apply(width, height, headers.size_safety)
+        told.update(resized)
+        return ThumbRequest(width, height, display.settings, media_type)
+
+    return ImageQuery(filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told)
+
+
+def window_query(
+    headers: ClientHeaders,
+    filepath: str,
+    area: WindowArea,
+    size: OutputSize,
+    limits: SizeLimits,
+    display: DisplayQuery,
+    extension: str | None,
+) -> ImageQuery:
+    """A rectangle at a size. Raises NotAcceptable."""
+    media_type = negotiate(extension, headers.accept, Preference.VISUALISATION)
+    told: dict[str, str] = {}
+
+    def make_request(image: OpenedImage) -> WindowRequest:
+        display.check_supported(image.metadata)
+        tier, region = area.locate(image.pyramid)
+        width, height = size.resolve(region, tier, image.pyramid)
+        width, height, resized = limits.apply(width, height, headers.size_safety)
+        told.update(resized)
+        return WindowRequest(region, tier, width, height, display.settings, media_type)
+
+    return ImageQuery(filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told)
+
+
+def _safety(text: str) -> SizeSafety:
+    try:
+        return SizeSafety(text.strip())
+    except ValueError:
+        choices = ", ".join(SizeSafety)
+        raise InvalidParameter("X-Image-Size-Safety", f"must be one of {choices}", text, "header") from None

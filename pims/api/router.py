@@ -1,0 +1,19 @@
+"""The table of contents of the API."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from pims.api.routes import files, formats, home, metadata, server, thumb, tiles, window
+
+__all__ = ["api_router"]
+
+RESOURCES = (server, formats, files, metadata, tiles, thumb, window, home)
+
+
+def api_router(base_path: str) -> APIRouter:
+    """Every documented route, below `base_path`."""
+    router = APIRouter(prefix=base_path)
+    for resource in RESOURCES:
+        router.include_router(resource.router)
+    return router

@@ -1,0 +1,46 @@
+"""Thumbnails: the whole image, for human eyes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from pims.api.image_query import ClientHeaders, thumb_query
+from pims.api.params.display import DisplayDependency
+from pims.api.params.filepath import Filepath
+from pims.api.params.size import OutputSize, parse_side
+from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
+from pims.api.services import ServicesDependency
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["Thumbnails"], responses=IMAGE_RESPONSES)
+
+DEFAULT_LENGTH = 256
+SIDE = "pixels above 1, or a ratio of the full size up to 1"
+
+
+@router.get("/image/{filepath:path}/thumb.{extension}", summary="Thumbnail, as a type")
+@router.get("/image/{filepath:path}/thumb", summary="Thumbnail")
+async def thumb(
+    request: Request,
+    services: ServicesDependency,
+    filepath: Filepath,
+    display: DisplayDependency,
+    height: Annotated[str, Query(description=f"Height: {SIDE}; wins over width and length.")] = "",
+    width: Annotated[str, Query(description=f"Width: {SIDE}; wins over length.")] = "",
+    length: Annotated[str, Query(description=f"Longer side: {SIDE}; {DEFAULT_LENGTH} by default.")] = "",
+    use_precomputed: Annotated[bool, Query(description="Without effect: the pyramid is as fast.")] = True,
+    extension: Extension = None,
+) -> Response:
+    """The whole image at a size, 8 bits, its aspect ratio kept."""
+    size = OutputSize(
+        height=parse_side("height", height) if height else None,
+        width=parse_side("width", width) if width else None,
+        length=parse_side("length", length) if length else DEFAULT_LENGTH,
+    )
+    headers = ClientHeaders.of(request.scope)
+    query = thumb_query(headers, filepath, size, services.size_limits, display, extension)
+    return await image_response(request, query)

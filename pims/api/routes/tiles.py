@@ -1,0 +1,102 @@
+"""Tiles: of the normalized pyramid, and as they are stored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from pims.api.image_query import ClientHeaders, tile_query
+from pims.api.params.display import DisplayDependency, DisplayQuery
+from pims.api.params.filepath import Filepath
+from pims.api.params.tile import TileAddress
+from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["Tiles"], responses=IMAGE_RESPONSES)
+
+Reference = Annotated[
+    Literal["zoom", "level"],
+    Path(description="How the tier is counted: zoom 0 is the worst resolution, level 0 the best."),
+]
+Tier = Annotated[int, Path(ge=0, le=999, description="Zoom or level of the tier.")]
+Index = Annotated[int, Path(ge=0, description="Index of the tile: row * columns + column.")]
+Column = Annotated[int, Path(ge=0, description="Column of the tile.")]
+Row = Annotated[int, Path(ge=0, description="Row of the tile.")]
+
+INDEX = "/image/{filepath:path}/%s/{reference}/{tier}/ti/{ti}"
+COORDINATES = "/image/{filepath:path}/%s/{reference}/{tier}/tx/{tx}/ty/{ty}"
+
+
+@router.get(f"{INDEX % 'normalized-tile'}.{{extension}}", summary="Normalized tile by index, as a type")
+@router.get(INDEX % "normalized-tile", summary="Normalized tile by index")
+async def normalized_tile_by_index(
+    request: Request,
+    filepath: Filepath,
+    reference: Reference,
+    tier: Tier,
+    ti: Index,
+    display: DisplayDependency,
+    extension: Extension = None,
+) -> Response:
+    """A tile of 256 x 256 pixels of the pyramid that halves, rounded up; smaller at the right and bottom."""
+    address = TileAddress(True, reference == "zoom", tier, ti)
+    return await _tile(request, filepath, address, display, extension)
+
+
+@router.get(f"{COORDINATES % 'normalized-tile'}.{{extension}}", summary="Normalized tile, as a type")
+@router.get(COORDINATES % "normalized-tile", summary="Normalized tile")
+async def normalized_tile(
+    request: Request,
+    filepath: Filepath,
+    reference: Reference,
+    tier: Tier,
+    tx: Column,
+    ty: Row,
+    display: DisplayDependency,
+    extension: Extension = None,
+) -> Response:
+    """As by index, by column and row: what viewers ask."""
+    address = TileAddress(True, reference == "zoom", tier, None, tx, ty)
+    return await _tile(request, filepath, address, display, extension)
+
+
+@router.get(f"{INDEX % 'tile'}.{{extension}}", summary="Stored tile by index, as a type")
+@router.get(INDEX % "tile", summary="Stored tile by index")
+async def tile_by_index(
+    request: Request,
+    filepath: Filepath,
+    reference: Reference,
+    tier: Tier,
+    ti: Index,
+    display: DisplayDependency,
+    extension: Extension = None,
+) -> Response:
+    """A tile of the pyramid that is stored, in the size it is stored; smaller at the right and bottom."""
+    return await _tile(request, filepath, TileAddress(False, reference == "zoom", tier, ti), display, extension)
+
+
+@router.get(f"{COORDINATES % 'tile'}.{{extension}}", summary="Stored tile, as a type")
+@router.get(COORDINATES % "tile", summary="Stored tile")
+async def tile(
+    request: Request,
+    filepath: Filepath,
+    reference: Reference,
+    tier: Tier,
+    tx: Column,
+    ty: Row,
+    display: DisplayDependency,
+    extension: Extension = None,
+) -> Response:
+    """As by index, by column and row."""
+    address = TileAddress(False, reference == "zoom", tier, None, tx, ty)
+    return await _tile(request, filepath, address, display, extension)
+
+
+async def _tile(
+    request: Request, filepath: str, address: TileAddress, display: DisplayQuery, extension: str | None
+) -> Response:
+    headers = ClientHeaders.of(request.scope)
+    return await image_response(request, tile_query(headers, filepath, address, display, extension))

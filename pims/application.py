@@ -1,0 +1,159 @@
+"""HTTP put around a composition."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
+from pydantic import SecretStr
+from starlette.middleware.cors import CORSMiddleware
+
+import pims
+from pims.api.answer import ImageAnswerer
+from pims.api.authorize import Authorizer, Gate, LoopbackAuthorizer, NetworkAuthorizer
+from pims.api.boundary import Boundary
+from pims.api.errors import install_handlers
+from pims.api.fastpath import FastPath
+from pims.api.params.size import SizeLimits, SizeSafety
+from pims.api.router import api_router
+from pims.api.schemas.problem import ProblemBody
+from pims.api.services import Services
+from pims.composition import Composition
+from pims.settings import Auth, Settings
+
+__all__ = ["app_from_environment", "create_app"]
+
+DESCRIPTION = """\
+Tiles, thumbnails, windows and metadata of microscopy images, whatever their format.
+
+Errors are `application/problem+json`. Every path that answers GET answers HEAD.
+"""
+REQUEST_HEADERS = ("Authorization", "If-None-Match", "X-Annotation-Origin", "X-Image-Size-Safety")
+RESPONSE_HEADERS = ("ETag", "X-Image-Size-Limit", "X-Pims-Cache")
+
+
+def create_app(composition: Composition, *, allowed_hosts: Iterable[str] = ()) -> FastAPI:
+    """The application that answers for `composition`, and closes it when it shuts down.
+
+    `allowed_hosts` are names this server answers for besides those of this machine, with AUTH=off.
+    `app.state.services` is what the routes work with.
+    """
+    settings = composition.settings
+    base = settings.api_base_path
+    app: FastAPI = FastAPIOffline(
+        title="PIMS",
+        version=pims.__version__,
+        description=DESCRIPTION,
+        docs_url=f"{base}/swagger",
+        redoc_url=f"{base}/docs",
+        openapi_url=f"{base}/openapi.json",
+        static_url=f"{base}/static-offline-docs",
+        swagger_ui_oauth2_redirect_url=f"{base}/swagger/oauth2-redirect",
+        redirect_slashes=False,
+        lifespan=_lifespan(composition),
+    )
+    app.state.services = _services(composition, _authorizer(settings, allowed_hosts))
+    app.include_router(api_router(base))
+    _publish_openapi(app, base)
+    install_handlers(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """The application configured by the environment, for the server. Raises ConfigurationError."""
+    return create_app(Composition(Settings.load()))
+
+
+def _services(composition: Composition, authorizer: Authorizer) -> Services:
+    settings = composition.settings
+    return Services(
+        registry=composition.registry,
+        opener=composition.opener,
+        pool=composition.pool,
+        authorizer=authorizer,
+        answerer=ImageAnswerer(
+            composition.pool,
+            authorizer,
+            composition.render_threads,
+            max_age=settings.image_response_cache_control_max_age,
+            cache_bytes=settings.response_cache_bytes,
+        ),
+        size_limits=SizeLimits(
+            settings.output_size_limit,
+            settings.output_size_ceiling,
+            SizeSafety(settings.default_image_size_safety_mode),
+        ),
+        base_path=settings.api_base_path,
+        max_age=settings.image_response_cache_control_max_age,
+        version=pims.__version__,
+        settings=_public_settings(settings),
+    )
+
+
+def _authorizer(settings: Settings, allowed_hosts: Iterable[str]) -> Authorizer:
+    if settings.auth is Auth.OFF:
+        return LoopbackAuthorizer(allowed_hosts)
+    secret = settings.auth_secret.get_secret_value() if settings.auth_secret else None
+    return NetworkAuthorizer(settings.auth_networks, secret)
+
+
+def _public_settings(settings: Settings) -> dict[str, Any]:
+    """What anyone who may ask may know: no secret, no path, no address."""
+    hidden = {"host", "port", "auth_networks"}
+    for name, field in Settings.model_fields.items():
+        if {field.annotation, *get_args(field.annotation)} & {Path, SecretStr}:
+            hidden.add(name)
+    return settings.model_dump(mode="json", exclude=hidden)
+
+
+def _publish_openapi(app: FastAPI, base: str) -> None:
+    """The description lists the body of errors, and is also where clients look for it without a prefix."""
+
+    def description() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            definition = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(definition.pop("$defs"))
+            schemas["ProblemBody"] = definition
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = description  # type: ignore[method-assign]
+    if base:
+        app.add_api_route("/openapi.json", description, include_in_schema=False)
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """From the inside out: access, then CORS, whose preflights bring no credentials, then the boundary."""
+    services: Services = app.state.services
+    app.add_middleware(Gate, authorizer=services.authorizer, open_paths=(f"{settings.api_base_path}/ping",))
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
+        )
+    app.add_middleware(Boundary)
+    app.add_middleware(FastPath, answerer=services.answerer, base_path=settings.api_base_path)
+
+
+def _lifespan(composition: Composition) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            composition.close()
+
+    return lifespan

@@ -1,0 +1,359 @@
+"""The command line: parses, calls, prints.
+
+Exit codes: 0 all good, 1 something failed, 2 wrong usage or configuration (one line on standard error).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from pims.composition import import_limits, import_options
+from pims.errors import ConfigurationError, PimsError
+from pims.formats.registry import FormatRegistry, discover_formats
+from pims.importer.events import ImportResult, ImportStatus, StdoutListener, printable
+from pims.settings import Settings
+from pims.tasks.local import ImportProcesses
+from pims.tasks.worker_process import die_with_parent
+
+__all__ = ["main"]
+
+OK, FAILED, USAGE = 0, 1, 2
+ENGINES = {
+    "numpy": "numpy",
+    "opencv-python-headless": "cv2",
+    "simplejpeg": "simplejpeg",
+    "imagecodecs": "imagecodecs",
+}
+"""Distribution and module of what decodes and computes."""
+LOG_LINE = "%(levelname)s %(name)s: %(message)s"
+VERBOSE_FILES = 10
+"""With more files than this, only results are printed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=LOG_LINE)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _on_sigterm)  # every `finally` and `with` is run
+    try:
+        return int(given.command(given))
+    except ConfigurationError as error:
+        return _wrong(str(error))
+    except PimsError as error:
+        print(f"pims: {printable(str(error))}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads: the last flush must not complain
+        return FAILED
+    except KeyboardInterrupt:
+        print("pims: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _wrong(sentence: str) -> int:
+    print(f"pims: {printable(sentence)}", file=sys.stderr)
+    return USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pims", description="Image management server for microscopy.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    serve = commands.add_parser("serve", help="start the server")
+    serve.add_argument("--host", help="address to listen on (HOST)")
+    serve.add_argument("--port", type=int, help="port to listen on (PORT)")
+    serve.add_argument("--workers", type=int, help="server processes (WORKERS)")
+    serve.add_argument("--images", type=Path, metavar="PATH", help="a file or folder to import meanwhile")
+    serve.add_argument("--demo", action="store_true", help="import a demonstration slide if there is none")
+    serve.set_defaults(command=_serve)
+
+    imports = commands.add_parser("import", help="import files and folders")
+    imports.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
+    imports.add_argument("--json", action="store_true", help="print one JSON object a line for every file")
+    imports.set_defaults(command=_import)
+
+    formats = commands.add_parser("formats", help="list the formats this server reads")
+    formats.add_argument("--json", action="store_true", help="print a JSON list")
+    formats.set_defaults(command=_formats)
+
+    check = commands.add_parser("check", help="say whether settings, directories and libraries are in order")
+    check.set_defaults(command=_check)
+
+    demo = commands.add_parser("demo", help="make a demonstration slide")
+    demo.add_argument("--import", action="store_true", dest="imports", help="import it instead of keeping it")
+    demo.add_argument("--output", type=Path, metavar="PATH", help="where it is written (demonstration.tiff)")
+    demo.add_argument("--size", type=int, default=20_000, metavar="PX", help="its width and height (20000)")
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+# pims import ------------------------------------------------------------------------------------------
+
+
+def _import(given: argparse.Namespace) -> int:
+    missing = [path for path in given.paths if not os.path.lexists(path)]
+    if missing:
+        return _wrong(f"there is no file or folder {missing[0]}")
+    sources = [source for path in given.paths for source in _files_of(path)]
+    return _import_files(Settings.load(), sources, as_json=given.json)
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    """The file itself, or the files of a folder: sorted, no hidden ones, links to folders not followed."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _import_files(settings: Settings, sources: list[Path], *, as_json: bool) -> int:
+    progress = StdoutListener(sys.stderr if as_json else sys.stdout)
+    listener = progress if len(sources) <= VERBOSE_FILES else None
+    results: list[ImportResult] = []
+    with ImportProcesses(import_options(settings), import_limits(settings), listener=listener) as processes:
+        for result in processes.run(sources):
+            results.append(result)
+            counted = f"[{len(results)}/{len(sources)}]"
+            line = json.dumps(result.as_dict()) if as_json else f"{counted} {_told(result)}"
+            print(line, flush=True)
+    if not as_json:
+        imported = sum(result.status is ImportStatus.DEPLOYED for result in results)
+        skipped = sum(result.status is ImportStatus.SKIPPED for result in results)
+        failed = len(results) - imported - skipped
+        print(f"{imported} imported, {skipped} skipped, {failed} failed")
+    return OK if all(result.status.is_good for result in results) else FAILED
+
+
+def _told(result: ImportResult) -> str:
+    """One line for people."""
+    if result.status is ImportStatus.DEPLOYED:
+        text = f"imported as {result.format}: {result.path}"
+    elif result.status is ImportStatus.SKIPPED:
+        text = f"was imported already: {result.path}"
+    else:
+        text = f"{result.status}: {result.error}"
+    warnings = "".join(f" (warning: {warning})" for warning in result.warnings)
+    return printable(f"{result.source}: {text}{warnings}")
+
+
+# pims demo --------------------------------------------------------------------------------------------
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from pims.testing.slides import write_demonstration_slide
+
+    if given.size < 1:
+        return _wrong("--size: at least 1")
+
+    def make(path: Path) -> None:
+        print(f"writing a slide of {given.size} x {given.size} px", flush=True)
+        write_demonstration_slide(path, given.size, given.size)
+
+    if not given.imports or given.output is not None:
+        output: Path = given.output or Path("demonstration.tiff")
+        if output.exists():
+            return _wrong(f"--output: {output} exists already")
+        make(output)
+        print(f"written: {output}")
+        return _import_files(Settings.load(), [output], as_json=False) if given.imports else OK
+    settings = Settings.load()
+    settings.pending_path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="demo-", dir=settings.pending_path) as folder:
+        slide = Path(folder, "demonstration.tiff")
+        make(slide)
+        return _import_files(settings, [slide], as_json=False)
+
+
+# pims formats -----------------------------------------------------------------------------------------
+
+
+def _formats(given: argparse.Namespace) -> int:
+    registry = discover_formats()
+    facts = [_facts(fmt) for fmt in registry]
+    if given.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        for fact in facts:
+            print(f"{fact['id']:<16} {fact['name']} ({fact['plugin']})")
+    for failure in registry.failures:
+        print(f"{failure.package} could not be loaded: {failure.reason}", file=sys.stderr)
+    return OK
+
+
+def _facts(fmt: Any) -> dict[str, Any]:
+    return {
+        "id": fmt.get_identifier(),
+        "name": fmt.get_name(),
+        "remarks": fmt.get_remarks(),
+        "extensions": list(fmt.extensions),
+        "readable": fmt.is_readable(),
+        "writable": fmt.is_writable(),
+        "importable": fmt.is_importable(),
+        "convertible": fmt.is_convertible(),
+        "plugin": fmt.get_plugin_name(),
+    }
+
+
+# pims check -------------------------------------------------------------------------------------------
+
+
+def _check(given: argparse.Namespace) -> int:
+    settings = Settings.load()
+    for name, value in settings.redacted().items():
+        print(f"{name} = {value}")
+    wrong = [*_check_directories(settings), *_check_engines(), *_check_formats(discover_formats())]
+    for sentence in wrong:
+        print(f"WRONG: {printable(sentence)}")
+    print("something is wrong" if wrong else "everything is in order")
+    return FAILED if wrong else OK
+
+
+def _check_directories(settings: Settings) -> Iterator[str]:
+    devices = set()
+    for name, path in (("ROOT", settings.root), ("WRITING_PATH", settings.pending_path)):
+        existing = next((place for place in (path, *path.absolute().parents) if place.exists()), Path("/"))
+        if not existing.is_dir():
+            yield f"{name}: {existing} is not a directory"
+            continue
+        if not os.access(existing, os.W_OK | os.X_OK):
+            yield f"{name}: {existing} can't be written by this user"
+        devices.add(existing.stat().st_dev)
+        state = "exists" if existing == path else f"will be made in {existing}"
+        print(f"{name}: {path} {state}, {shutil.disk_usage(existing).free / 1e9:.1f} GB free")
+    if len(devices) > 1:
+        yield "WRITING_PATH: must be on the same filesystem as ROOT"
+
+
+def _check_engines() -> Iterator[str]:
+    for distribution, module in ENGINES.items():
+        try:
+            importlib.import_module(module)
+            print(f"{distribution} {version(distribution)}")
+        except (ImportError, PackageNotFoundError) as error:
+            yield f"{distribution}: can't be loaded: {error}"
+
+
+def _check_formats(registry: FormatRegistry) -> Iterator[str]:
+    print(f"formats: {', '.join(fmt.get_identifier() for fmt in registry)}")
+    for failure in registry.failures:
+        yield f"plug-in {failure.package}: {failure.reason}"
+
+
+# pims serve -------------------------------------------------------------------------------------------
+
+
+def _serve(given: argparse.Namespace) -> int:
+    settings = Settings.load(host=given.host, port=given.port, workers=given.workers)
+    if given.images is not None and not given.images.exists():
+        return _wrong(f"--images: there is no file or folder {given.images}")
+    port = _free_port(settings.host, settings.port)
+    # The server processes read the settings again, from the environment.
+    _put_into_environment(HOST=settings.host, PORT=port, WORKERS=settings.workers)
+    with _beside(_commands_beside(given, settings)):
+        _run_server(settings, port)
+    return OK
+
+
+def _run_server(settings: Settings, port: int) -> None:
+    import uvicorn
+
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    address = f"http://{host}:{port}{settings.api_base_path}"
+    print(f"PIMS: {address}/   API documentation: {address}/docs", flush=True)
+    uvicorn.run(
+        "pims.application:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+    )
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises ConfigurationError when another listens there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"PORT: can't listen on {host} port {port}: {error.strerror}; choose another with --port"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _put_into_environment(**settings: object) -> None:
+    for name, value in settings.items():
+        for other in [known for known in os.environ if known.upper() == name]:
+            del os.environ[other]
+        os.environ[name] = str(value)
+
+
+def _commands_beside(given: argparse.Namespace, settings: Settings) -> list[list[str]]:
+    pims = [sys.executable, "-m", "pims.cli"]
+    commands = []
+    if given.images is not None:
+        commands.append([*pims, "import", "--", str(given.images)])
+    if given.demo and not any(settings.root.glob("upload-*")):
+        commands.append([*pims, "demo", "--import"])
+    return commands
+
+
+@contextmanager
+def _beside(commands: list[list[str]]) -> Iterator[None]:
+    """Processes that run while the block does, in a group of their own: Ctrl-C reaches them through us."""
+    processes: list[subprocess.Popen[bytes]] = []
+    bound = partial(die_with_parent, os.getpid())
+    try:
+        for command in commands:
+            # No thread runs yet, so that preexec_fn is safe.
+            process = subprocess.Popen(
+                command,
+                process_group=0,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=bound,  # noqa: PLW1509
+            )
+            processes.append(process)
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The parts of this server, built and wired from the settings, without HTTP."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from pims.formats.abstract import ReadContext
+from pims.formats.engines.tile_cache import TileCache
+from pims.formats.registry import discover_formats
+from pims.images.opener import Opener
+from pims.images.pool import ImagePool
+from pims.importer.flow import ImportOptions
+from pims.settings import Settings
+from pims.tasks.protocol import ProcessLimits
+
+__all__ = ["Composition", "import_limits", "import_options"]
+
+
+class Composition:
+    """What one process shares: the formats, what it lends to them, and the images it keeps open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.registry = discover_formats()
+        self.context = ReadContext(settings.limits, TileCache(settings.tile_cache_bytes))
+        self.opener = Opener(settings.root.absolute(), self.registry, self.context)
+        self.pool = ImagePool(self.opener, settings.memory_lru_cache_capacity)
+        self.render_threads = ThreadPoolExecutor(settings.render_threads or os.cpu_count(), "render")
+
+    def close(self) -> None:
+        """Let running renders end, then close all images."""
+        self.render_threads.shutdown(cancel_futures=True)
+        self.pool.close()
+
+
+def import_options(settings: Settings) -> ImportOptions:
+    """Where and how files are imported."""
+    return ImportOptions(
+        root=settings.root.absolute(),
+        pending=settings.pending_path.absolute(),
+        limits=settings.limits,
+        lossless_codec=settings.conversion_lossless,
+        jpeg_quality=settings.conversion_jpeg_quality,
+        histogram_length=settings.max_length_complete_histogram,
+    )
+
+
+def import_limits(settings: Settings) -> ProcessLimits:
+    """What one import may use of the machine."""
+    return ProcessLimits(memory_bytes=settings.import_memory_limit, seconds=settings.import_time_limit)

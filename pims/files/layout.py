@@ -1,0 +1,105 @@
+"""Names and places of an upload on disk.
+
+::
+
+    ROOT/upload-<uuid>/<name>                           UPLOAD     as it was received
+    ROOT/upload-<uuid>/processed/original.<ID>          ORIGINAL   relative link to the upload
+    ROOT/upload-<uuid>/processed/visualisation.<ID>     SPATIAL    relative link to the original, or a conversion
+    ROOT/upload-<uuid>/processed/histogram              HISTOGRAM
+    ROOT/upload-<uuid>/processed/manifest.json
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pims.errors import ImageNotFound
+
+__all__ = ["Role", "UploadDirectory", "sanitized_name", "split_path"]
+
+PREFIX = "upload-"
+MAX_NAME_BYTES = 200
+MAX_PATH_BYTES = 1024
+
+
+class Role(StrEnum):
+    """What a file of an upload is for."""
+
+    UPLOAD = "UPLOAD"
+    ORIGINAL = "ORIGINAL"
+    SPATIAL = "SPATIAL"
+    SPECTRAL = "SPECTRAL"
+    HISTOGRAM = "HISTOGRAM"
+    NONE = "NONE"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadDirectory:
+    """One upload: a directory and the names of what is in it."""
+
+    path: Path
+
+    @classmethod
+    def new(cls, parent: Path) -> UploadDirectory:
+        """A name that no upload has; the directory is not made."""
+        return cls(parent / f"{PREFIX}{uuid.uuid4()}")
+
+    @property
+    def uuid(self) -> str:
+        return self.path.name.removeprefix(PREFIX)
+
+    @property
+    def processed(self) -> Path:
+        return self.path / "processed"
+
+    @property
+    def manifest(self) -> Path:
+        return self.processed / "manifest.json"
+
+    @property
+    def histogram(self) -> Path:
+        return self.processed / "histogram"
+
+    def original(self, format_id: str) -> Path:
+        return self.processed / f"original.{format_id}"
+
+    def spatial(self, format_id: str) -> Path:
+        return self.processed / f"visualisation.{format_id}"
+
+
+def split_path(filepath: str) -> tuple[str, str]:
+    """(upload directory's name, path inside it) of a path that a client sent.
+
+    Purely lexical: nothing on disk is touched. Raises ImageNotFound for everything that can't name a file
+    of an upload: other directories, empty or dotted components, control characters, overlong names.
+    """
+    directory, _, inside = filepath.partition("/")
+    components = filepath.split("/")
+    if (
+        not directory.startswith(PREFIX)
+        or not inside
+        or len(filepath.encode("utf-8", "surrogateescape")) > MAX_PATH_BYTES
+        or any(part in ("", ".", "..") or len(part) > 255 for part in components)
+        or any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in filepath)
+        or "\\" in filepath
+    ):
+        raise ImageNotFound(filepath)
+    return directory, inside
+
+
+def sanitized_name(name: str) -> str:
+    """The name an uploaded file gets on disk and in URLs: no separators, quotes, spaces or control characters.
+
+    The extension and the letters of any script are kept; the length is bounded.
+    """
+    name = name.replace("\\", "/").rpartition("/")[2]
+    name = name.encode("utf-8", "replace").decode("utf-8")
+    name = re.sub(r"[\x00-\x1f\x7f<>:|?*\"'\s()+/@$€£°`\[\]#%&;]", "-", name).strip(". ")
+    while len(name.encode()) > MAX_NAME_BYTES:
+        stem, dot, extension = name.rpartition(".")
+        name = f"{stem[:-1]}{dot}{extension}" if stem and len(extension) < 20 else name[:-1]
+    return name if name.strip(".-") and name != "processed" else f"image-{name.strip('.') or 'unnamed'}"

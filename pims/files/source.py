@@ -1,0 +1,86 @@
+"""A local file read at absolute positions."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from pims.errors import CorruptFile, StorageError
+
+__all__ = ["LocalSource"]
+
+RWF_NOWAIT = getattr(os, "RWF_NOWAIT", None)
+
+
+class LocalSource:
+    """A file on this machine, read with pread: no shared position, no lock, any thread.
+
+    It stays the file that was opened, even when another takes its name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises StorageError when the file can't be opened or is no regular file."""
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise StorageError(f"{path.name}: can't be opened: {error.strerror}") from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise StorageError(f"{path.name}: is not a regular file")
+        self.size = status.st_size
+        self.revision = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+
+    @property
+    def path(self) -> Path | None:
+        return self._path
+
+    def pread(self, offset: int, length: int, *, may_block: bool = True) -> bytes:
+        """See ByteSource.pread."""
+        if length < 0 or offset < 0 or offset + length > self.size:
+            raise CorruptFile(
+                f"The file ends too early: it has {self.size} bytes and refers to bytes {offset} "
+                f"to {offset + length}."
+            )
+        try:
+            if not may_block:
+                return self._pread_from_memory(offset, length)
+            data = os.pread(self._fd, length, offset)
+            while len(data) < length:
+                more = os.pread(self._fd, length - len(data), offset + len(data))
+                if not more:
+                    raise CorruptFile("The file was cut while it was read.")
+                data += more
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{self._path.name}: reading failed: {error.strerror}") from error
+        return data
+
+    def _pread_from_memory(self, offset: int, length: int) -> bytes:
+        if RWF_NOWAIT is None:
+            raise BlockingIOError
+        buffer = bytearray(length)
+        try:
+            count = os.preadv(self._fd, [buffer], offset, RWF_NOWAIT)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                raise BlockingIOError from error
+            raise
+        if count < length:
+            raise BlockingIOError
+        return bytes(buffer)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> LocalSource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,37 @@
+"""Pyramidal TIFF: one image, tiled at several resolutions."""
+
+from __future__ import annotations
+
+from pims.formats.abstract import AbstractChecker
+from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile
+from pims.formats.engines.tiff.metadata import TiffFormat, TiffParser, TiffReader, reduced_levels
+from pims.formats.probe import Probe
+
+__all__ = ["PyrTIFFChecker", "PyrTIFFFormat"]
+
+
+class PyrTIFFChecker(AbstractChecker):
+    """A TIFF whose first image is tiled and has tiled, smaller versions of itself."""
+
+    @classmethod
+    def match(cls, probe: Probe) -> bool:
+        if probe.tiff is None or not probe.tiff.directories[0].is_tiled:
+            return False
+        levels = reduced_levels(probe.tiff)
+        return len(levels) > 1 and all(level.is_tiled for level in levels)
+
+
+class PyrTIFFFormat(TiffFormat):
+    """Read as it is, tile by tile."""
+
+    checker_class = PyrTIFFChecker
+    parser_class = TiffParser
+    reader_class = TiffReader
+    name = "Pyramidal TIFF"
+    extensions = (".tif", ".tiff")
+    media_type = "image/pyrtiff"
+    generic = True
+
+    @classmethod
+    def find_levels(cls, tiff: TiffFile) -> tuple[TiffDirectory, ...]:
+        return reduced_levels(tiff)

@@ -1,0 +1,1 @@
+"""The only importers of codec libraries; each maps foreign errors to ours."""

@@ -1,0 +1,106 @@
+"""Regions of a directory composed from its decoded tiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pims.formats.engines.tiff.decode import SegmentDecoder, box_reduce
+from pims.formats.engines.tiff.directory import TiffDirectory
+from pims.formats.engines.tiff.segments import SegmentTable
+from pims.formats.engines.tile_cache import TileCache
+from pims.model.encoded import EncodedTile
+from pims.model.geometry import Region
+
+__all__ = ["TiffImage"]
+
+
+class TiffImage:
+    """One directory opened for reading: where its tiles are and how they are decoded. Any thread may read."""
+
+    def __init__(self, directory: TiffDirectory, cache: TileCache) -> None:
+        """Raises FileError when the directory can't be read."""
+        self.directory = directory
+        self.decoder = SegmentDecoder(directory)
+        self.segments = SegmentTable(directory)
+        self.width, self.height = directory.width, directory.height
+        self.tile_width, self.tile_height = directory.tile_width, directory.tile_height
+        self._tiled = directory.is_tiled
+        self._source = directory.file.source
+        self._cache = cache
+        self._held: tuple[tuple[int, int], NDArray[Any]] | None = None
+
+    def read(self, region: Region, reduction: int = 1) -> NDArray[Any]:
+        """The pixels of a region inside the image; see AbstractReader.read_region."""
+        if reduction > 1 and (self.tile_width % reduction or self.tile_height % reduction):
+            return box_reduce(self._compose(region, 1), reduction)
+        return self._compose(region, reduction)
+
+    def stored(self, column: int, row: int, *, may_block: bool) -> EncodedTile | None:
+        """The complete JPEG of a tile, when it shows exactly what `read` gives; see read_stored_tile."""
+        if (
+            not self.decoder.is_sendable
+            or (column + 1) * self.tile_width > self.width
+            or (row + 1) * self.tile_height > self.height
+        ):
+            return None
+        place = self.segments.locate(row * self.segments.columns + column, may_block=may_block)
+        if place is None:
+            return None
+        data = self._source.pread(*place, may_block=may_block)
+        assert self.decoder.splicer is not None
+        return EncodedTile("image/jpeg", self.decoder.splicer.complete(data))
+
+    def _compose(self, region: Region, reduction: int) -> NDArray[Any]:
+        tile_width, tile_height = self.tile_width // reduction, self.tile_height // reduction
+        left, top = region.left // reduction, region.top // reduction
+        width, height = -(-region.width // reduction), -(-region.height // reduction)
+        first_column, last_column = left // tile_width, (left + width - 1) // tile_width
+        first_row, last_row = top // tile_height, (top + height - 1) // tile_height
+        if first_column == last_column and first_row == last_row:
+            tile = self._tile(first_column, first_row, reduction)
+            x, y = left - first_column * tile_width, top - first_row * tile_height
+            return np.ascontiguousarray(tile[y : y + height, x : x + width])
+        pixels = np.empty((height, width, self.decoder.samples), self.decoder.dtype)
+        for row in range(first_row, last_row + 1):
+            y = row * tile_height - top
+            for column in range(first_column, last_column + 1):
+                x = column * tile_width - left
+                tile = self._tile(column, row, reduction)
+                part = pixels[max(y, 0) : y + tile_height, max(x, 0) : x + tile_width]
+                from_y, from_x = max(-y, 0), max(-x, 0)
+                part[:] = tile[from_y : from_y + part.shape[0], from_x : from_x + part.shape[1]]
+        return pixels
+
+    def _tile(self, column: int, row: int, reduction: int) -> NDArray[Any]:
+        """A decoded tile, cut at the edges of the image; read-only, shared through the cache."""
+        index = row * self.segments.columns + column
+        key = (self._source.revision, self.directory.offset, index, reduction)
+        return self._cache.get_or_decode(key, lambda: self._decode(column, row, index, reduction))
+
+    def _decode(self, column: int, row: int, index: int, reduction: int) -> NDArray[Any]:
+        # A tile too heavy for the cache (a giant strip) is read band by band: keep the last one.
+        held = self._held
+        if held is not None and held[0] == (index, reduction):
+            return held[1]
+        width = min(self.tile_width, self.width - column * self.tile_width)
+        height = min(self.tile_height, self.height - row * self.tile_height)
+        pixels = self._decode_cut(index, width, height, reduction)
+        self._held = ((index, reduction), pixels) if not self._cache.keeps(pixels.nbytes) else None
+        return pixels
+
+    def _decode_cut(self, index: int, width: int, height: int, reduction: int) -> NDArray[Any]:
+        place = self.segments.locate(index)
+        if place is None:
+            shape = (-(-height // reduction), -(-width // reduction), self.decoder.samples)
+            return np.full(shape, self.decoder.background(), self.decoder.dtype)
+        data = self._source.pread(*place)
+        rows = self.tile_height if self._tiled else height
+        if self.decoder.can_reduce and width % reduction == 0 and height % reduction == 0:
+            pixels = self.decoder.decode(data, rows, reduction)
+            return np.ascontiguousarray(pixels[: height // reduction, : width // reduction])
+        # An edge tile whose padding would be mixed into its last pixels: decoded whole, cut, then shrunk.
+        pixels = self.decoder.decode(data, rows)
+        return box_reduce(np.ascontiguousarray(pixels[:height, :width]), reduction)

@@ -1,0 +1,185 @@
+"""What the tags of a TIFF directory say of an image, and the reader every TIFF format shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from pims.cache.object import cached_property
+from pims.errors import UnsupportedFeature
+from pims.formats.abstract import AbstractFormat, AbstractParser, AbstractReader
+from pims.formats.engines.tiff.compose import TiffImage
+from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile, parse_tiff
+from pims.formats.engines.tiff.tags import Compression, Photometric, Tag
+from pims.model.encoded import EncodedTile
+from pims.model.geometry import Region
+from pims.model.metadata import Channel, ImageMetadata
+from pims.model.planes import Plane
+from pims.model.pyramid import Pyramid, Tier
+
+__all__ = ["TiffFormat", "TiffParser", "TiffReader", "looks_like_level", "physical_size_um", "reduced_levels"]
+
+MICROMETRES = {2: 25_400.0, 3: 10_000.0}
+"""Micrometres in the units of ResolutionUnit: inch, centimetre."""
+SCREEN_RESOLUTIONS = (72.0, 96.0)
+"""Dots per inch that writers put when they know nothing."""
+MAX_TEXT = 65_536
+STRUCTURAL_TAGS = frozenset(
+    (Tag.STRIP_OFFSETS, Tag.STRIP_BYTE_COUNTS, Tag.TILE_OFFSETS, Tag.TILE_BYTE_COUNTS, Tag.JPEG_TABLES)
+)
+
+
+class TiffFormat(AbstractFormat):
+    """A format that is a TIFF: says which directories are the tiers of the image."""
+
+    media_type: ClassVar[str] = "image/tiff"
+
+    @cached_property
+    def tiff(self) -> TiffFile:
+        """The parsed file. Raises FileError."""
+        return parse_tiff(self.source, self.context.limits)
+
+    @cached_property
+    def levels(self) -> tuple[TiffDirectory, ...]:
+        """The directories of the tiers, largest first."""
+        return self.find_levels(self.tiff)
+
+    @classmethod
+    def find_levels(cls, tiff: TiffFile) -> tuple[TiffDirectory, ...]:
+        """Which directories are tiers of the image."""
+        return (tiff.directories[0],)
+
+
+class TiffParser(AbstractParser):
+    """Reads the baseline tags."""
+
+    format: TiffFormat
+
+    def parse_main_metadata(self) -> ImageMetadata:
+        base = self.format.levels[0]
+        samples = 3 if base.photometric in (Photometric.RGB, Photometric.YCBCR) else 1
+        bits = base.bits_per_sample
+        if bits not in (8, 16):
+            raise UnsupportedFeature(f"This TIFF uses {bits} bits per sample, which this version can't read.")
+        rgb = (("R", "#ff0000"), ("G", "#00ff00"), ("B", "#0000ff"))
+        jpeg = base.compression == Compression.JPEG
+        return ImageMetadata(
+            width=base.width,
+            height=base.height,
+            pixel_type=f"uint{bits}",
+            significant_bits=bits,
+            n_samples=samples,
+            channels=tuple(Channel(i, *rgb[i]) if samples == 3 else Channel(i) for i in range(samples)),
+            brightfield=samples == 3 and bits == 8,
+            lossy=jpeg,
+            subsampled=jpeg
+            and base.photometric == Photometric.YCBCR
+            and base.integers(Tag.YCBCR_SUBSAMPLING) != (1, 1),
+        )
+
+    def parse_known_metadata(self) -> ImageMetadata:
+        base = self.format.levels[0]
+        return replace(
+            self.format.main_imd,
+            physical_size_x_um=physical_size_um(base, Tag.X_RESOLUTION),
+            physical_size_y_um=physical_size_um(base, Tag.Y_RESOLUTION),
+            acquired_at=_date(base.text(Tag.DATE_TIME)),
+            description=base.description[:MAX_TEXT] or None,
+            orientation=orientation if 1 <= (orientation := base.integer(Tag.ORIENTATION, 1)) <= 8 else 1,
+            microscope_model=base.text(Tag.MODEL)[:256] or None,
+        )
+
+    def parse_raw_metadata(self) -> Mapping[str, Any]:
+        base = self.format.levels[0]
+        found: dict[str, Any] = {}
+        for code, entry in sorted(base.entries.items()):
+            if code in STRUCTURAL_TAGS or entry.byte_size > MAX_TEXT:
+                continue
+            name = Tag(code).name if code in Tag._value2member_map_ else str(code)
+            key = "TIFF." + "".join(part.capitalize() for part in name.split("_"))
+            if entry.kind == 2:
+                found[key] = base.text(code)
+            elif entry.kind != 7 and entry.count <= 64:
+                values = base.numbers(code)
+                found[key] = values[0] if len(values) == 1 else list(values)
+        return found
+
+    def parse_pyramid(self) -> Pyramid:
+        return Pyramid.of(
+            (level.width, level.height, level.tile_width, level.tile_height) for level in self.format.levels
+        )
+
+
+class TiffReader(AbstractReader):
+    """Reads the tiers of a TIFF."""
+
+    format: TiffFormat
+
+    def read_region(self, tier: Tier, region: Region, plane: Plane, reduction: int = 1) -> NDArray[Any]:
+        return self._image(tier.level).read(region, reduction)
+
+    def read_stored_tile(
+        self, tier: Tier, column: int, row: int, plane: Plane, *, may_block: bool = True
+    ) -> EncodedTile | None:
+        return self._image(tier.level).stored(column, row, may_block=may_block)
+
+    def _image(self, level: int) -> TiffImage:
+        return self._images[level]
+
+    @property
+    def _images(self) -> tuple[TiffImage, ...]:
+        return self.format.get_cached(
+            "tiff images",
+            lambda: tuple(TiffImage(level, self.format.context.tile_cache) for level in self.format.levels),
+        )
+
+
+def reduced_levels(tiff: TiffFile) -> tuple[TiffDirectory, ...]:
+    """The first directory and those that say they are smaller versions of it, largest first.
+
+    They follow it in the file, or are its SubIFDs.
+    """
+    base = tiff.directories[0]
+    found = {base.offset: base}
+    for directory in (*tiff.directories[1:], *tiff.sub_directories(base)):
+        if directory.is_reduced and looks_like_level(directory, base):
+            found.setdefault(directory.offset, directory)
+    return tuple(sorted(found.values(), key=lambda level: -level.width * level.height))
+
+
+def looks_like_level(directory: TiffDirectory, base: TiffDirectory) -> bool:
+    """Whether a directory has the shape of `base` at a lower resolution, give or take rounding."""
+    if directory.width >= base.width and directory.height >= base.height:
+        return False
+    if directory.is_tiled != base.is_tiled:
+        return False
+    return (
+        abs(directory.width - directory.height * base.width / base.height) < 2
+        or abs(directory.height - directory.width * base.height / base.width) < 2
+    )
+
+
+def physical_size_um(directory: TiffDirectory, tag: int) -> float | None:
+    """Micrometres a pixel: the inverse of the resolution (pixels per unit), TIFF 6.0 page 38.
+
+    None without a unit, and for resolutions of a screen.
+    """
+    unit = directory.integer(Tag.RESOLUTION_UNIT, 2)
+    resolution = directory.number(tag)
+    if unit not in MICROMETRES or not resolution or resolution <= 0:
+        return None
+    if unit == 2 and round(resolution, 2) in SCREEN_RESOLUTIONS:
+        return None
+    size = MICROMETRES[unit] / resolution
+    return size if 1e-6 < size < 1e6 else None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None

@@ -1,0 +1,71 @@
+"""Where the tiles or strips of a directory are in the file."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+
+from pims.errors import CorruptFile
+from pims.formats.engines.tiff.directory import TYPE_CODES, TiffDirectory, TiffEntry
+from pims.formats.engines.tiff.tags import Tag
+
+__all__ = ["SegmentTable"]
+
+KEPT_ENTRIES = 2048
+"""A table up to this many entries is kept; of a larger one, single entries are read when needed: the
+offsets of 500 slides of 100 gigapixels would fill the memory of the server."""
+
+
+class SegmentTable:
+    """Offsets and byte counts of the segments, by index (row * columns + column)."""
+
+    def __init__(self, directory: TiffDirectory) -> None:
+        """Raises CorruptFile when the tables are missing or shorter than the image needs."""
+        tiled = directory.is_tiled
+        self.columns = -(-directory.width // directory.tile_width)
+        self.rows = -(-directory.height // directory.tile_height)
+        offsets = directory.entries.get(Tag.TILE_OFFSETS if tiled else Tag.STRIP_OFFSETS)
+        counts = directory.entries.get(Tag.TILE_BYTE_COUNTS if tiled else Tag.STRIP_BYTE_COUNTS)
+        if tiled and offsets is None:  # some writers use the strip tags for tiles
+            offsets = directory.entries.get(Tag.STRIP_OFFSETS)
+            counts = directory.entries.get(Tag.STRIP_BYTE_COUNTS)
+        needed = self.columns * self.rows
+        for entry, what in ((offsets, "offsets"), (counts, "byte counts")):
+            if entry is None:
+                raise CorruptFile(f"The TIFF directory at byte {directory.offset} has no {what}.")
+            if entry.count < needed:
+                raise CorruptFile(f"The image needs {needed} {what} and the file gives {entry.count}.")
+        assert offsets is not None and counts is not None
+        self._offsets = _Column(directory, offsets, needed)
+        self._counts = _Column(directory, counts, needed)
+
+    def locate(self, index: int, *, may_block: bool = True) -> tuple[int, int] | None:
+        """(offset, byte count) of a segment; None for one that is not stored (sparse)."""
+        offset = self._offsets.value(index, may_block)
+        count = self._counts.value(index, may_block)
+        return (offset, count) if offset and count else None
+
+
+class _Column:
+    """One table of integers, in memory when it is small."""
+
+    def __init__(self, directory: TiffDirectory, entry: TiffEntry, needed: int) -> None:
+        code = TYPE_CODES[entry.kind]
+        if code not in ("B", "H", "I", "Q"):
+            raise CorruptFile("The table of segments does not hold integers.")
+        self._source = directory.file.source
+        self._unpack = struct.Struct(directory.file.byte_order + code)
+        self._entry = entry
+        self._kept: array[int] | None = None
+        if entry.count <= KEPT_ENTRIES:
+            self._kept = array("Q", (int(v) for v in directory.numbers_of(entry)[:needed]))
+        elif entry.offset + entry.byte_size > self._source.size:
+            raise CorruptFile("The file ends before the end of its table of segments.")
+
+    def value(self, index: int, may_block: bool) -> int:
+        if self._kept is not None:
+            return self._kept[index]
+        size = self._unpack.size
+        data = self._source.pread(self._entry.offset + index * size, size, may_block=may_block)
+        value: int = self._unpack.unpack(data)[0]
+        return value

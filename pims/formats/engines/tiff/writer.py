@@ -1,0 +1,305 @@
+"""The pyramid writer: rows of pixels in, a tiled pyramidal TIFF out, in one pass and bounded memory.
+
+The file is a BigTIFF whatever its size, so that nobody has to guess it beforehand. It holds the tiles in
+the order they became complete, then one directory per level of the normalized pyramid (the base first,
+the others marked as reduced). The header is written last, when everything else is on the disk: a torn
+file starts with zeros, which no reader takes for a TIFF.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pims.errors import StorageError
+from pims.formats.engines.tiff.bigtiff import HEADER_BYTES, FieldType, Tag, pack_directories, pack_header
+from pims.formats.engines.tiff.encode import Subsampling, TileCodec, TileEncoder
+from pims.model.pyramid import NORMALIZED_TILE, Pyramid, Tier, normalized_pyramid
+
+__all__ = ["PyramidSpec", "PyramidWriter", "halve"]
+
+BACKLOG_BYTES = 16 << 20
+"""Decoded tiles that wait for a thread to encode them."""
+WRITE_BUFFER_BYTES = 1 << 20
+MICROMETRES_PER_CM = 10_000
+
+BLACK_IS_ZERO, RGB, YCBCR = 1, 2, 6
+CENTIMETRE = 3
+REDUCED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidSpec:
+    """What is written: size, type, compression and what the file says of itself. ValueError when wrong."""
+
+    width: int
+    height: int
+    n_samples: int = 3
+    """1 (grey, black is zero) or 3 (RGB)."""
+    dtype: str = "uint8"
+    """uint8 or uint16."""
+    codec: TileCodec = TileCodec.ZSTD
+    quality: int = 90
+    """Of JPEG, 1 to 100."""
+    subsampling: Subsampling = Subsampling.S444
+    """Of the chroma of an RGB JPEG."""
+    physical_size_x_um: float | None = None
+    physical_size_y_um: float | None = None
+    orientation: int = 1
+    description: str = ""
+    software: str = "PIMS"
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"an image of {self.width} x {self.height} px has no pixels")
+        if self.n_samples not in (1, 3):
+            raise ValueError(f"pixels have 1 or 3 samples, not {self.n_samples}")
+        if self.dtype not in ("uint8", "uint16"):
+            raise ValueError(f"samples are uint8 or uint16, not {self.dtype}")
+        if self.codec is TileCodec.JPEG and self.dtype != "uint8":
+            raise ValueError(f"JPEG tiles are uint8, not {self.dtype}")
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"the JPEG quality is 1 to 100, not {self.quality}")
+
+    @property
+    def pyramid(self) -> Pyramid:
+        """The levels that are written."""
+        return normalized_pyramid(self.width, self.height)
+
+    @property
+    def encoder(self) -> TileEncoder:
+        return TileEncoder(self.n_samples, self.codec, self.quality, self.subsampling)
+
+
+class PyramidWriter:
+    """Writes one new file; a context manager, used from one thread.
+
+    Leaving the context without an error finishes the file, with one removes it. Memory: one row of tiles
+    of every level (together twice that of the base) and 16 MiB of tiles being encoded, whatever the
+    height. The same pixels give the same bytes, whatever the bands and threads.
+
+    Parameters
+    ----------
+    path : must not exist yet
+    threads : that encode; by default one per core
+
+    Raises
+    ------
+    StorageError : from every method, when the disk refuses
+    """
+
+    def __init__(self, path: Path, spec: PyramidSpec, *, threads: int | None = None) -> None:
+        self.path = path
+        self.spec = spec
+        self._threads = threads or os.cpu_count() or 1
+        self._encoder = spec.encoder
+        self._pending: deque[tuple[_Level, Future[bytes]]] = deque()
+        tile_bytes = NORMALIZED_TILE**2 * spec.n_samples * np.dtype(spec.dtype).itemsize
+        self._backlog = max(BACKLOG_BYTES // tile_bytes, 2 * self._threads)
+        self._levels: list[_Level] = []
+        self._rows = 0
+        self._position = HEADER_BYTES
+
+    def __enter__(self) -> PyramidWriter:
+        below: _Level | None = None
+        for tier in reversed(self.spec.pyramid.tiers):
+            below = _Level(tier, self.spec, self._submit, below)
+            self._levels.insert(0, below)
+        with self._storage_errors():
+            self._file: BinaryIO = self.path.open("xb", buffering=WRITE_BUFFER_BYTES)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="encode")
+        try:
+            with self._storage_errors():
+                self._file.write(bytes(HEADER_BYTES))
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None:
+            self._abandon()
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def write_rows(self, rows: NDArray[Any]) -> None:
+        """The next rows from the top, (any number, width, samples) of the declared type; else ValueError."""
+        spec = self.spec
+        if rows.ndim != 3 or rows.shape[1:] != (spec.width, spec.n_samples) or rows.dtype != spec.dtype:
+            raise ValueError(
+                f"rows are (n, {spec.width}, {spec.n_samples}) {spec.dtype}, not {rows.shape} {rows.dtype}"
+            )
+        if self._rows + len(rows) > spec.height:
+            raise ValueError(f"{self._rows + len(rows)} rows for an image of {spec.height}")
+        self._levels[0].append(rows)
+        self._rows += len(rows)
+
+    def _submit(self, level: _Level, tile: NDArray[Any]) -> None:
+        """Have a tile encoded; wait for the oldest ones when too many are under way."""
+        self._pending.append((level, self._pool.submit(self._encoder.encode, tile)))
+        while len(self._pending) > self._backlog or (self._pending and self._pending[0][1].done()):
+            self._write_oldest()
+
+    def _write_oldest(self) -> None:
+        level, encoded = self._pending.popleft()
+        data = encoded.result()
+        with self._storage_errors():
+            self._file.write(data)
+        level.offsets.append(self._position)
+        level.byte_counts.append(len(data))
+        self._position += len(data)
+
+    def _finish(self) -> None:
+        if self._rows != self.spec.height:
+            raise ValueError(f"{self._rows} rows were written of {self.spec.height}")
+        while self._pending:
+            self._write_oldest()
+        self._pool.shutdown()
+        first_directory = -(-self._position // 8) * 8
+        directories = pack_directories(map(self._tags, self._levels), first_directory)
+        with self._storage_errors():
+            self._file.write(bytes(first_directory - self._position))
+            self._file.write(directories)
+            self._sync()
+            self._file.seek(0)
+            self._file.write(pack_header(first_directory))
+            self._sync()
+            self._file.close()
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _abandon(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._pending.clear()
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+    def _tags(self, level: _Level) -> list[Tag]:
+        """The directory of a level; the calibration of a reduced one is that of its own pixels."""
+        spec, tier = self.spec, level.tier
+        jpeg_colour = spec.codec is TileCodec.JPEG and spec.n_samples == 3
+        grey = BLACK_IS_ZERO if spec.n_samples == 1 else RGB
+        tags = [
+            Tag.long(254, REDUCED if tier.level else 0),  # NewSubfileType
+            Tag.long(256, tier.width),
+            Tag.long(257, tier.height),
+            Tag.short(258, *[np.dtype(spec.dtype).itemsize * 8] * spec.n_samples),  # BitsPerSample
+            Tag.short(259, spec.codec.compression),
+            Tag.short(262, YCBCR if jpeg_colour else grey),  # PhotometricInterpretation
+            Tag.short(274, spec.orientation if 1 <= spec.orientation <= 8 else 1),
+            Tag.short(277, spec.n_samples),
+            Tag.short(284, 1),  # PlanarConfiguration: samples side by side
+            Tag.text(305, spec.software),
+            Tag.short(322, NORMALIZED_TILE),
+            Tag.short(323, NORMALIZED_TILE),
+            Tag.integers(324, level.offsets, FieldType.LONG8),
+            Tag.integers(325, level.byte_counts, FieldType.LONG),
+            Tag.short(339, *[1] * spec.n_samples),  # SampleFormat: unsigned
+        ]
+        if spec.description and tier.level == 0:
+            tags.append(Tag.text(270, spec.description))
+        if spec.codec.has_predictor:
+            tags.append(Tag.short(317, 2))
+        if spec.codec is TileCodec.JPEG:
+            tags.append(Tag.opaque(347, self._encoder.jpeg_tables))
+        if jpeg_colour:
+            tags.append(Tag.short(530, *spec.subsampling.value))
+        return tags + _resolution_tags(spec, tier)
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self.path.name} could not be written: {error.strerror or error}") from error
+
+
+class _Level:
+    """One level under way: the row of tiles being filled, and where the tiles before it went.
+
+    The row is as wide as its tiles: the last pixel of every line, and at the bottom the last line, is
+    repeated up to their edge. JPEG likes that better than black, and halving an odd size needs it.
+    """
+
+    def __init__(
+        self,
+        tier: Tier,
+        spec: PyramidSpec,
+        submit: Callable[[_Level, NDArray[Any]], None],
+        coarser: _Level | None,
+    ) -> None:
+        self.tier = tier
+        self.offsets = array("Q")
+        self.byte_counts = array("Q")
+        self._submit = submit
+        self._coarser = coarser
+        self._band = np.empty((NORMALIZED_TILE, tier.columns * NORMALIZED_TILE, spec.n_samples), spec.dtype)
+        self._filled = 0
+        self._missing = tier.height
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Take (any number, width, samples); pass on every row of tiles that becomes complete."""
+        width, start = self.tier.width, 0
+        while start < len(rows):
+            part = rows[start : start + NORMALIZED_TILE - self._filled]
+            target = self._band[self._filled : self._filled + len(part)]
+            target[:, :width] = part
+            target[:, width:] = part[:, -1:]
+            start += len(part)
+            self._filled += len(part)
+            self._missing -= len(part)
+            if self._filled == NORMALIZED_TILE or self._missing == 0:
+                self._flush()
+
+    def _flush(self) -> None:
+        filled, self._filled = self._filled, 0
+        self._band[filled:] = self._band[filled - 1]
+        for column in range(self.tier.columns):
+            left = column * NORMALIZED_TILE
+            self._submit(self, self._band[:, left : left + NORMALIZED_TILE].copy())
+        if self._coarser is not None:
+            even_height, even_width = filled + filled % 2, self.tier.width + self.tier.width % 2
+            self._coarser.append(halve(self._band[:even_height, :even_width]))
+
+
+def halve(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The mean of every 2 x 2 pixels, halves rounded up: (a + b + c + d + 2) // 4.
+
+    `pixels` is (height, width, samples), both sides even; the result has half of each.
+    """
+    height, width, n_samples = pixels.shape
+    halved = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(halved).reshape(height // 2, width // 2, n_samples)
+
+
+def _resolution_tags(spec: PyramidSpec, tier: Tier) -> list[Tag]:
+    """Pixels per centimetre of a level, as far as they are known and can be written."""
+    sizes = [(282, spec.physical_size_x_um, tier.factor_x), (283, spec.physical_size_y_um, tier.factor_y)]
+    tags = []
+    for code, size_um, factor in sizes:
+        if size_um is not None and math.isfinite(size_um) and size_um > 0:
+            per_cm = Fraction(MICROMETRES_PER_CM) / (Fraction(size_um) * Fraction(factor))
+            if Fraction(1, 2**32) <= per_cm < 2**32 - 1:
+                tags.append(Tag.rational(code, per_cm))
+    return [*tags, Tag.short(296, CENTIMETRE)] if tags else []

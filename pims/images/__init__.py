@@ -1,0 +1,1 @@
+"""Looking at an image: opened once, shared by requests, rendered on demand."""

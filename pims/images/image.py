@@ -1,0 +1,88 @@
+"""An opened image: what it is and how to read it, shared by all requests that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pims.cache.object import SimpleDataCache, cached_property
+from pims.files.layout import UploadDirectory
+from pims.files.manifest import Manifest
+from pims.files.source import LocalSource
+from pims.formats.abstract import AbstractFormat
+from pims.images.histogram import read_histogram
+from pims.model.metadata import ImageMetadata
+from pims.model.pyramid import Pyramid, Tier
+from pims.processing.pipeline import is_neutral
+from pims.processing.request import AutoBound, ChannelDisplay, DisplaySettings, resolve_display
+
+__all__ = ["OpenedImage"]
+
+MAX_RESOLVED = 64
+"""Display settings whose resolution is remembered; viewers ask many tiles with the same ones."""
+
+
+class OpenedImage(SimpleDataCache):
+    """The SPATIAL representation of one upload with the metadata of its original.
+
+    Made by the opener, closed by the pool when nobody leases it any more; any thread may use it meanwhile.
+    """
+
+    def __init__(
+        self, directory: UploadDirectory, manifest: Manifest, source: LocalSource, spatial: AbstractFormat
+    ) -> None:
+        super().__init__()
+        self.directory = directory
+        self.manifest = manifest
+        self.filepath = f"{directory.path.name}/{manifest.file_name}"
+        self.identity = f"{manifest.uuid}/{manifest.series}/{manifest.revision}"
+        """The same for every alias and in every process; changes when what can be seen does."""
+        self.metadata = ImageMetadata.from_dict(manifest.metadata)
+        self.spatial = spatial
+        self.reader = spatial.reader
+        self.pyramid: Pyramid = spatial.pyramid
+        self.normalized_pyramid: Pyramid = spatial.normalized_pyramid
+        self.stored_tiers = tuple(self._stored_tier(tier) for tier in self.normalized_pyramid.tiers)
+        """By normalized level, the stored tier that has the same size and the same tiles, or None."""
+        self._source = source
+        self._resolved: dict[
+            tuple[DisplaySettings, AutoBound | None, int], tuple[tuple[ChannelDisplay, ...], bool]
+        ] = {}
+
+    def resolve(
+        self, asked: DisplaySettings, default: AutoBound | None, output_bits: int
+    ) -> tuple[tuple[ChannelDisplay, ...], bool]:
+        """The display of every channel, and whether it leaves all pixel values as stored.
+
+        Raises InvalidParameter, StorageError (the histogram can't be read).
+        """
+        key = (asked, default, output_bits)
+        found = self._resolved.get(key)
+        if found is None:
+            channels = resolve_display(asked, self.metadata, self._intensity_bounds, default=default)
+            found = channels, is_neutral(self.metadata, channels, output_bits)
+            if len(self._resolved) >= MAX_RESOLVED:
+                self._resolved.clear()
+            self._resolved[key] = found
+        return found
+
+    def _intensity_bounds(self) -> Sequence[tuple[int, int]]:
+        return self._histogram_bounds
+
+    @cached_property
+    def _histogram_bounds(self) -> Sequence[tuple[int, int]]:
+        return read_histogram(self.directory.histogram).channel_bounds()
+
+    def _stored_tier(self, normalized: Tier) -> Tier | None:
+        for tier in self.pyramid.tiers:
+            if (tier.width, tier.height) == (normalized.width, normalized.height):
+                same_tiles = (tier.tile_width, tier.tile_height) == (
+                    normalized.tile_width,
+                    normalized.tile_height,
+                )
+                return tier if same_tiles else None
+        return None
+
+    def close(self) -> None:
+        """Close the reader and the file."""
+        self.spatial.close()
+        self._source.close()

@@ -1,0 +1,108 @@
+"""Finds the uploads under ROOT and opens their images."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+from pims.errors import ImageNotFound, RepresentationNotFound, StorageError
+from pims.files.layout import PREFIX, Role, UploadDirectory, split_path
+from pims.files.manifest import Manifest
+from pims.files.source import LocalSource
+from pims.formats.abstract import ReadContext
+from pims.formats.registry import FormatRegistry
+from pims.images.image import OpenedImage
+
+__all__ = ["Opener"]
+
+
+class Opener:
+    """Turns a path that a client sent into an upload, and an upload into an opened image.
+
+    Only names that a manifest lists are ever opened: a path is compared, not followed.
+    """
+
+    def __init__(self, root: Path, registry: FormatRegistry, context: ReadContext) -> None:
+        self.root = root
+        self.registry = registry
+        self._context = context
+        self._listing: dict[str, tuple[int, Manifest]] = {}
+        self._listing_lock = threading.Lock()
+
+    def resolve(self, filepath: str) -> tuple[UploadDirectory, Manifest, Role, Path]:
+        """The upload, its manifest, the role of the file and where it is. Raises ImageNotFound."""
+        name, inside = split_path(filepath)
+        directory = UploadDirectory(self.root / name)
+        manifest = self.read_manifest(directory, filepath)
+        names = {
+            manifest.file_name: (Role.UPLOAD, directory.path / manifest.file_name),
+            f"processed/original.{manifest.original_format}": (
+                Role.ORIGINAL,
+                directory.original(manifest.original_format),
+            ),
+            f"processed/visualisation.{manifest.spatial_format}": (
+                Role.SPATIAL,
+                directory.spatial(manifest.spatial_format),
+            ),
+        }
+        if inside not in names:
+            raise ImageNotFound(filepath)
+        role, path = names[inside]
+        return directory, manifest, role, path
+
+    def read_manifest(self, directory: UploadDirectory, filepath: str = "") -> Manifest:
+        """Raises ImageNotFound when there is no such upload, StorageError when its manifest is damaged."""
+        try:
+            if not stat.S_ISDIR(directory.path.lstat().st_mode):
+                raise ImageNotFound(filepath)
+            return Manifest.read(directory.manifest)
+        except OSError as error:
+            raise ImageNotFound(filepath) from error
+
+    def open(self, directory: UploadDirectory, manifest: Manifest) -> OpenedImage:
+        """Open the SPATIAL representation. Raises RepresentationNotFound, FileError, StorageError."""
+        path = directory.spatial(manifest.spatial_format)
+        source = LocalSource(self._contained(path))
+        try:
+            fmt = self.registry.get(manifest.spatial_format)
+            spatial = fmt(source, series=manifest.series, context=self._context)
+            return OpenedImage(directory, manifest, source, spatial)
+        except BaseException:
+            source.close()
+            raise
+
+    def list_uploads(self) -> list[Manifest]:
+        """The manifests of all uploads, newest first; a damaged one is left out."""
+        found: dict[str, tuple[int, Manifest]] = {}
+        with self._listing_lock:
+            for name in self._upload_names():
+                directory = UploadDirectory(self.root / name)
+                try:
+                    changed = directory.manifest.stat().st_mtime_ns
+                    known = self._listing.get(name)
+                    if known is not None and known[0] == changed:
+                        found[name] = known
+                    else:
+                        found[name] = (changed, Manifest.read(directory.manifest))
+                except (OSError, StorageError):
+                    continue
+            self._listing = found
+        return [manifest for _, manifest in sorted(found.values(), key=lambda entry: -entry[0])]
+
+    def _upload_names(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.root) if name.startswith(PREFIX)]
+        except FileNotFoundError:
+            return []
+
+    def _contained(self, path: Path) -> Path:
+        """Where a link leads, which must be under ROOT."""
+        try:
+            resolved = path.resolve(strict=True)
+        except OSError as error:
+            raise RepresentationNotFound(Role.SPATIAL) from error
+        if not resolved.is_relative_to(self.root.resolve()):
+            raise StorageError(f"{path.name}: leads out of the storage")
+        return resolved

@@ -1,0 +1,160 @@
+"""Opened images kept for the next request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pims.errors import ImageNotFound
+from pims.files.layout import UploadDirectory, split_path
+from pims.images.image import OpenedImage
+from pims.images.opener import Opener
+
+__all__ = ["ImagePool"]
+
+FRESH_SECONDS = 1.0
+"""How long an opened image is trusted before its manifest is looked at again."""
+ALIASES_PER_IMAGE = 4
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One opened image and who uses it. Touched only under the pool's lock."""
+
+    image: OpenedImage
+    stamp: tuple[int, int, int]
+    checked_at: float
+    leases: int = 0
+    retired: bool = False
+
+
+class ImagePool:
+    """The images used last stay open, up to a number of them.
+
+    An image is leased while it is used; one that is evicted or replaced is closed when its last lease
+    ends. A change of a manifest (by any process) is seen within a second.
+    """
+
+    def __init__(self, opener: Opener, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._opener = opener
+        self._capacity = capacity
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._aliases: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+        self._opening: dict[str, threading.Lock] = {}
+
+    @contextmanager
+    def lease(self, filepath: str) -> Iterator[OpenedImage]:
+        """The image at a path, opened when it is not. Blocks on the disk: not for an event loop.
+
+        Raises ImageNotFound, RepresentationNotFound, FileError, StorageError.
+        """
+        entry = self._acquire_fresh(filepath) or self._acquire(filepath)
+        try:
+            yield entry.image
+        finally:
+            self._release(entry)
+
+    @contextmanager
+    def lease_open(self, filepath: str) -> Iterator[OpenedImage | None]:
+        """The image at a path if it is open and was checked within the last second; never touches the disk."""
+        entry = self._acquire_fresh(filepath)
+        if entry is None:
+            yield None
+            return
+        try:
+            yield entry.image
+        finally:
+            self._release(entry)
+
+    def close(self) -> None:
+        """Close all images; those that are leased close when their last lease ends."""
+        with self._lock:
+            entries = list(self._entries.values())
+            self._entries.clear()
+            self._aliases.clear()
+        for entry in entries:
+            self._retire(entry)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _acquire_fresh(self, filepath: str) -> _Entry | None:
+        with self._lock:
+            entry = self._entries.get(self._aliases.get(filepath, ""))
+            if entry is None or self._clock() - entry.checked_at > FRESH_SECONDS:
+                return None
+            entry.leases += 1
+            self._entries.move_to_end(entry.image.directory.path.name)
+            return entry
+
+    def _acquire(self, filepath: str) -> _Entry:
+        name, _ = split_path(filepath)
+        with self._lock:
+            gate = self._opening.setdefault(name, threading.Lock())
+        try:
+            with gate:  # one thread opens an image, the others wait for it
+                return self._acquire_alone(name, filepath)
+        finally:
+            with self._lock:
+                self._opening.pop(name, None)
+
+    def _acquire_alone(self, name: str, filepath: str) -> _Entry:
+        stamp = _stamp(UploadDirectory(self._opener.root / name), filepath)  # before the manifest is read
+        directory, manifest, _, _ = self._opener.resolve(filepath)
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None and entry.stamp == stamp:
+                entry.checked_at = self._clock()
+                return self._lend(name, filepath, entry)
+        opened = _Entry(self._opener.open(directory, manifest), stamp, self._clock())
+        with self._lock:
+            outdated = self._insert(name, opened)
+            self._lend(name, filepath, opened)
+        for entry in outdated:
+            self._retire(entry)
+        return opened
+
+    def _lend(self, name: str, filepath: str, entry: _Entry) -> _Entry:
+        entry.leases += 1
+        self._entries.move_to_end(name)
+        self._aliases[filepath] = name
+        while len(self._aliases) > self._capacity * ALIASES_PER_IMAGE:
+            self._aliases.popitem(last=False)
+        return entry
+
+    def _insert(self, name: str, entry: _Entry) -> list[_Entry]:
+        """Put an entry in; returns what had to go: an older opening of the image, the least used images."""
+        evicted = [replaced] if (replaced := self._entries.pop(name, None)) else []
+        self._entries[name] = entry
+        while len(self._entries) > self._capacity:
+            evicted.append(self._entries.popitem(last=False)[1])
+        return evicted
+
+    def _retire(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.retired = True
+            unused = entry.leases == 0
+        if unused:
+            entry.image.close()
+
+    def _release(self, entry: _Entry) -> None:
+        with self._lock:
+            entry.leases -= 1
+            unused = entry.retired and entry.leases == 0
+        if unused:
+            entry.image.close()
+
+
+def _stamp(directory: UploadDirectory, filepath: str) -> tuple[int, int, int]:
+    """Changes whenever the manifest is written again."""
+    try:
+        status = directory.manifest.stat()
+    except OSError as error:
+        raise ImageNotFound(filepath) from error
+    return status.st_ino, status.st_mtime_ns, status.st_size

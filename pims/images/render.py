@@ -1,0 +1,219 @@
+"""From a request for pixels to an encoded image.
+
+A rectangle of the image is read from the stored tier that suits the output, shrunk while it is decoded
+where that saves work, run through the pipeline, and encoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pims.errors import InvalidParameter, LimitExceeded
+from pims.formats.abstract import covering_region, reduction_for
+from pims.images.image import OpenedImage
+from pims.model.encoded import EncodedTile
+from pims.model.geometry import Region
+from pims.model.planes import Plane
+from pims.model.pyramid import Pyramid, Tier
+from pims.processing.encode import encode, max_bits
+from pims.processing.pipeline import plan, run
+from pims.processing.request import AutoBound, DisplaySettings
+
+__all__ = [
+    "RENDER_EPOCH",
+    "ThumbRequest",
+    "TileRequest",
+    "WindowRequest",
+    "render",
+    "stored_tile",
+    "tile_pyramid",
+]
+
+RENDER_EPOCH = 1
+"""Raised whenever the same request would give other pixels than before: it is part of every ETag."""
+MAX_READ_BYTES = 2 << 30
+"""Decoded bytes one request may need at once."""
+JPEG = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class TileRequest:
+    """One tile of one tier."""
+
+    normalized: bool
+    """Of the normalized pyramid, or of the stored one."""
+    level: int
+    column: int
+    row: int
+    display: DisplaySettings
+    media_type: str
+
+    def key(self) -> str:
+        """Equal for requests that give the same image."""
+        kind = "normalized-tile" if self.normalized else "tile"
+        return f"{kind}/{self.level}/{self.column}/{self.row}/{self.display}/{self.media_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbRequest:
+    """The whole image at a size, for human eyes: 8 bits."""
+
+    width: int
+    height: int
+    display: DisplaySettings
+    media_type: str
+
+    def key(self) -> str:
+        return f"thumb/{self.width}/{self.height}/{self.display}/{self.media_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRequest:
+    """A rectangle of the image at a size, for processing: as many bits as image and encoding have."""
+
+    region: Region
+    """In pixels of `tier`."""
+    tier: Tier
+    width: int
+    height: int
+    """Size of the output."""
+    display: DisplaySettings
+    media_type: str
+
+    def key(self) -> str:
+        place = f"{self.region}@{self.tier.width}x{self.tier.height}"
+        return f"window/{place}/{self.width}/{self.height}/{self.display}/{self.media_type}"
+
+
+RenderRequest = TileRequest | ThumbRequest | WindowRequest
+
+
+def tile_pyramid(image: OpenedImage, *, normalized: bool) -> Pyramid:
+    """The pyramid whose tiles a request counts."""
+    return image.normalized_pyramid if normalized else image.pyramid
+
+
+def stored_tile(image: OpenedImage, request: TileRequest, *, may_block: bool = True) -> EncodedTile | None:
+    """The tile as it is stored, when that is exactly what was asked: no processing, JPEG, same grid.
+
+    Raises BlockingIOError when `may_block` is false and the disk would have to be waited for; FileError.
+    """
+    if request.media_type != JPEG:
+        return None
+    tier = image.stored_tiers[request.level] if request.normalized else image.pyramid.tiers[request.level]
+    if tier is None or not image.resolve(request.display, AutoBound.AUTO_IMAGE, 8)[1]:
+        return None
+    return image.reader.read_stored_tile(
+        tier, request.column, request.row, _default_plane(image), may_block=may_block
+    )
+
+
+def render(image: OpenedImage, request: RenderRequest) -> bytes:
+    """Read, process and encode. Blocks: not for an event loop.
+
+    Raises InvalidParameter, LimitExceeded, FileError, StorageError.
+    """
+    match request:
+        case TileRequest():
+            tier = tile_pyramid(image, normalized=request.normalized).tiers[request.level]
+            region = tier.tile_region(request.column, request.row)
+            view = _View(tier, region, region.width, region.height, tier.scale_x, tier.scale_y)
+            return _encoded(image, view, request.display, AutoBound.AUTO_IMAGE, 8, request.media_type)
+        case ThumbRequest():
+            view = _View.sized(image.pyramid.base, image.pyramid.base.region, request.width, request.height)
+            return _encoded(image, view, request.display, AutoBound.AUTO_IMAGE, 8, request.media_type)
+        case WindowRequest():
+            view = _View.sized(request.tier, request.region, request.width, request.height)
+            bits = min(max_bits(request.media_type), 16 if image.metadata.significant_bits > 8 else 8)
+            return _encoded(image, view, request.display, None, bits, request.media_type)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is looked at and how large it comes out."""
+
+    tier: Tier
+    region: Region
+    """In pixels of `tier`."""
+    width: int
+    height: int
+    scale_x: float
+    """Base pixels that one pixel of the output may cover at most when it is read."""
+    scale_y: float
+
+    @classmethod
+    def sized(cls, tier: Tier, region: Region, width: int, height: int) -> _View:
+        """Half an output pixel of tolerance: a tier whose size was rounded still counts as large enough."""
+        scale_x = region.width * tier.scale_x / max(width - 0.5, 0.5)
+        scale_y = region.height * tier.scale_y / max(height - 0.5, 0.5)
+        return cls(tier, region, width, height, scale_x, scale_y)
+
+
+def _encoded(
+    image: OpenedImage,
+    view: _View,
+    display: DisplaySettings,
+    default: AutoBound | None,
+    output_bits: int,
+    media_type: str,
+) -> bytes:
+    channels, _ = image.resolve(display, default, output_bits)
+    pixels, crop = _read(image, view)
+    steps = plan(
+        image.metadata,
+        channels,
+        crop=crop,
+        out_width=view.width,
+        out_height=view.height,
+        output_bits=output_bits,
+    )
+    return encode(run(pixels, steps), media_type)
+
+
+def _read(
+    image: OpenedImage, view: _View
+) -> tuple[NDArray[Any], tuple[float, float, float, float] | None]:
+    """Pixels that hold the view, and the rectangle of them that is the view (None: all of them)."""
+    tier = image.pyramid.most_appropriate_tier(view.scale_x, view.scale_y)
+    reduction = reduction_for(tier, view.scale_x, view.scale_y)
+    step_x, step_y = view.tier.scale_x / tier.scale_x, view.tier.scale_y / tier.scale_y
+    left, top = view.region.left * step_x, view.region.top * step_y
+    right, bottom = view.region.right * step_x, view.region.bottom * step_y
+    region = covering_region(tier, reduction, left, top, right, bottom)
+    needed = region.width * region.height // reduction**2 * image.metadata.n_samples
+    if needed * image.metadata.bits // 8 > MAX_READ_BYTES:
+        raise LimitExceeded(
+            f"Reading this part of the image at this size needs {needed >> 20} MiB at once; "
+            "ask for a smaller part, or for a larger output of a smaller part."
+        )
+    pixels = image.reader.read_region(tier, region, _default_plane(image), reduction)
+    crop = (
+        (left - region.left) / reduction,
+        (top - region.top) / reduction,
+        (right - left) / reduction,
+        (bottom - top) / reduction,
+    )
+    aligned = abs(crop[0]) < 1e-3 and abs(crop[1]) < 1e-3
+    if aligned and pixels.shape[:2] == (view.height, view.width):
+        return pixels, None  # the last row or column may stand for less than a whole pixel
+    return pixels, crop
+
+
+def _default_plane(image: OpenedImage) -> Plane:
+    """The plane shown when none is asked for: the middle of the stack, the first time point."""
+    return Plane(0, image.metadata.depth // 2, 0)
+
+
+def check_tile(pyramid: Pyramid, level: int, column: int, row: int) -> None:
+    """Raises InvalidParameter when the pyramid has no such tile."""
+    tier = pyramid.tiers[level]
+    if not tier.has_tile(column, row):
+        raise InvalidParameter(
+            "tile",
+            f"this tier has tiles 0 to {tier.columns - 1} across and 0 to {tier.rows - 1} down",
+            f"{column},{row}",
+            "path",
+        )

@@ -1,0 +1,1 @@
+"""Pixels to pixels: pure functions, no files, no network."""

@@ -1,0 +1,206 @@
+"""Every setting, read once at the top and passed down as values.
+
+An environment variable wins over the file named by CONFIG_FILE, which wins over the default. Names are
+case-insensitive; keys that no setting has are ignored, so that a configuration file can be shared.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pims.errors import ConfigurationError
+from pims.model.limits import Limits
+
+__all__ = ["Auth", "Settings", "SizeSafety"]
+
+
+class Auth(StrEnum):
+    """Who may ask."""
+
+    OFF = "off"
+    NETWORK = "network"
+    ACCOUNTS = "accounts"
+
+
+class SizeSafety(StrEnum):
+    """What happens to a request for an output larger than the limit."""
+
+    SAFE_REJECT = "SAFE_REJECT"
+    SAFE_RESIZE = "SAFE_RESIZE"
+    UNSAFE = "UNSAFE"
+
+
+class Settings(BaseSettings):
+    """The configuration of one process; frozen."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+
+    root: Path = Field(Path("data/pims"), description="Directory that holds the uploads.")
+    writing_path: Path | None = Field(
+        None,
+        description="Where imports are made before they are published; ROOT/.pending by default. "
+        "Must be on the same filesystem as ROOT.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(5000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=256, description="Server processes.")
+    api_base_path: str = Field("", description="Prefix of every URL, for instance /ims.")
+    auth: Auth = Field(
+        Auth.OFF,
+        description="off: loopback only. network: the networks of AUTH_NETWORKS and holders of "
+        "AUTH_SECRET. accounts: not in this version.",
+    )
+    auth_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="With AUTH=network: comma-separated networks that may ask, for instance 10.0.0.0/8."
+    )
+    auth_secret: SecretStr | None = Field(
+        None, description="With AUTH=network: a shared secret, sent as `Authorization: Bearer <secret>`."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Comma-separated origins whose pages may use the API from a browser."
+    )
+    default_image_size_safety_mode: SizeSafety = Field(
+        SizeSafety.SAFE_REJECT,
+        description="What happens when an output is larger than OUTPUT_SIZE_LIMIT "
+        "and the request has no X-Image-Size-Safety.",
+    )
+    output_size_limit: int = Field(10_000, ge=1, description="Longest side of an output, in pixels.")
+    output_size_ceiling: int = Field(
+        20_000, ge=1, description="Longest side of an output asked for with UNSAFE, in pixels."
+    )
+    default_annotation_origin: Literal["LEFT_TOP", "LEFT_BOTTOM"] = Field(
+        "LEFT_TOP", description="Where y = 0 is in regions, when the request has no X-Annotation-Origin."
+    )
+    image_response_cache_control_max_age: int = Field(
+        86_400, ge=0, description="Seconds a client may keep an image without asking again."
+    )
+    memory_lru_cache_capacity: int = Field(500, ge=1, description="Images kept open by one server process.")
+    tile_cache_bytes: int = Field(
+        64 << 20, ge=0, description="Bytes of decoded tiles one server process keeps."
+    )
+    response_cache_bytes: int = Field(
+        64 << 20, ge=0, description="Bytes of encoded responses one server process keeps."
+    )
+    render_threads: int = Field(
+        0, ge=0, le=256, description="Threads of one server process that decode and encode; 0: one per core."
+    )
+    max_decode_pixels: int = Field(
+        1_000_000_000, ge=1, description="Pixels of the largest image that can only be decoded as a whole."
+    )
+    conversion_lossless: Literal["zstd", "deflate"] = Field(
+        "zstd", description="Codec of conversions of images that were not compressed with loss."
+    )
+    conversion_jpeg_quality: int = Field(
+        90, ge=1, le=100, description="JPEG quality of conversions of images that were compressed with loss."
+    )
+    import_memory_limit: int = Field(
+        4 << 30, ge=1 << 30, description="Address space of one import, in bytes."
+    )
+    import_time_limit: float = Field(3600.0, gt=0, description="Seconds one import may take.")
+    max_length_complete_histogram: int = Field(
+        1024, ge=1, description="Longest side, in pixels, of the image the histogram is computed from."
+    )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Read environment and file; `overrides` win over both. Raises ConfigurationError, one line."""
+        environ = os.environ if environ is None else environ
+        file = environ.get("CONFIG_FILE", "")
+        if file and not Path(file).is_file():
+            raise ConfigurationError(f"CONFIG_FILE: there is no file {file}")
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(_env_file=file or "pims-config.env", **given)  # type: ignore[call-arg]
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "_".join(str(part) for part in first["loc"]).upper() or "settings"
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"{name}: {reason}") from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings
+
+    @field_validator("auth_networks", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("auth_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in value:
+            raise ValueError("name the origins; * would let any web page read the images")
+        return value
+
+    @field_validator("api_base_path")
+    @classmethod
+    def _base_path(cls, value: str) -> str:
+        if value and not value.startswith("/"):
+            raise ValueError("must start with /")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.auth is Auth.ACCOUNTS:
+            raise ValueError("AUTH: accounts are not in this version; use off or network")
+        if self.auth is Auth.NETWORK and not self.auth_networks and self.auth_secret is None:
+            raise ValueError("AUTH: network needs AUTH_NETWORKS or AUTH_SECRET")
+        if self.auth is Auth.OFF and not _is_loopback(self.host):
+            raise ValueError(
+                f"HOST: {self.host} can be reached by others and AUTH is off; "
+                "listen on 127.0.0.1, or set AUTH=network with AUTH_NETWORKS or AUTH_SECRET"
+            )
+        if self.output_size_ceiling < self.output_size_limit:
+            raise ValueError("OUTPUT_SIZE_CEILING: must not be below OUTPUT_SIZE_LIMIT")
+        return self
+
+    @property
+    def pending_path(self) -> Path:
+        """Where imports are made before they are published."""
+        return self.writing_path or self.root / ".pending"
+
+    @property
+    def limits(self) -> Limits:
+        """What files may ask for."""
+        return Limits(max_decode_pixels=self.max_decode_pixels)
+
+    def redacted(self) -> dict[str, Any]:
+        """Name and value of every setting, secrets hidden; plain JSON types."""
+        return {
+            name.upper(): ("********" if isinstance(getattr(self, name), SecretStr) else value)
+            for name, value in self.model_dump(mode="json").items()
+        }
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

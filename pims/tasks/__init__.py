@@ -1,0 +1,1 @@
+"""Heavy work outside the server process."""

@@ -1,0 +1,1 @@
+"""What tests are made of, shipped for plug-in authors too: slides with known pixels."""

@@ -1,0 +1,134 @@
+"""Leica Aperio SVS: a TIFF whose tiled pages are the tiers, and whose other pages are small pictures.
+
+The first page is the base. The thumbnail is the first page in strips, then come the label and the macro.
+What is known of the slide is in the description of the base: `Aperio ...|AppMag = 20|MPP = 0.4990|...`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pims.cache.object import cached_property
+from pims.formats.abstract import AbstractChecker
+from pims.formats.engines.tiff.compose import TiffImage
+from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile
+from pims.formats.engines.tiff.metadata import TiffFormat, TiffParser, TiffReader, looks_like_level
+from pims.formats.probe import Probe
+from pims.model.geometry import Region
+from pims.model.metadata import AssociatedImage, ImageMetadata, Objective
+
+__all__ = ["SVSChecker", "SVSFormat", "SVSParser", "SVSReader"]
+
+LABEL, MACRO = 1, 9
+"""NewSubfileType of the pages in strips that are not the thumbnail."""
+
+
+class SVSChecker(AbstractChecker):
+    """A tiled TIFF whose description starts with Aperio."""
+
+    @classmethod
+    def match(cls, probe: Probe) -> bool:
+        if probe.tiff is None:
+            return False
+        base = probe.tiff.directories[0]
+        return base.is_tiled and base.description.startswith("Aperio")
+
+
+class SVSParser(TiffParser):
+    """Reads the description's `key = value` pairs."""
+
+    format: SVSFormat
+
+    def parse_main_metadata(self) -> ImageMetadata:
+        return replace(super().parse_main_metadata(), brightfield=True)
+
+    def parse_known_metadata(self) -> ImageMetadata:
+        values = self.values
+        pixel_size = _positive(values.get("MPP"))
+        magnification = _positive(values.get("AppMag"))
+        return replace(
+            super().parse_known_metadata(),
+            physical_size_x_um=pixel_size,
+            physical_size_y_um=pixel_size,
+            acquired_at=_acquired(values.get("Date", ""), values.get("Time", "")),
+            microscope_model=values.get("ScanScope ID") or None,
+            objective=Objective(magnification, magnification),
+            associated=tuple(
+                AssociatedImage(name, page.width, page.height, min(page.samples_per_pixel, 3))
+                for name, page in self.format.associated.items()
+            ),
+        )
+
+    def parse_raw_metadata(self) -> Mapping[str, Any]:
+        return {**super().parse_raw_metadata(), **{f"APERIO.{k}": v for k, v in self.values.items()}}
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The pairs of the description, as text."""
+        fields = self.format.levels[0].description.split("|")[1:]
+        pairs = (field.partition("=") for field in fields[:256])
+        return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+
+
+class SVSReader(TiffReader):
+    """Reads tiers as any TIFF; label and macro from their pages."""
+
+    format: SVSFormat
+
+    def read_label(self, out_width: int, out_height: int) -> NDArray[Any] | None:
+        return self._associated("label")
+
+    def read_macro(self, out_width: int, out_height: int) -> NDArray[Any] | None:
+        return self._associated("macro")
+
+    def _associated(self, name: str) -> NDArray[Any] | None:
+        page = self.format.associated.get(name)
+        if page is None:
+            return None
+        return TiffImage(page, self.format.context.tile_cache).read(Region(0, 0, page.width, page.height))
+
+
+class SVSFormat(TiffFormat):
+    """Read as it is; stored JPEG tiles are sent without being decoded."""
+
+    checker_class = SVSChecker
+    parser_class = SVSParser
+    reader_class = SVSReader
+    name = "Leica Aperio SVS"
+    extensions = (".svs",)
+
+    @classmethod
+    def find_levels(cls, tiff: TiffFile) -> tuple[TiffDirectory, ...]:
+        base, *others = tiff.directories
+        return (base, *(page for page in others if page.is_tiled and looks_like_level(page, base)))
+
+    @cached_property
+    def associated(self) -> dict[str, TiffDirectory]:
+        """The pages of the thumbnail, the label and the macro, by name."""
+        found: dict[str, TiffDirectory] = {}
+        for page in self.tiff.directories[1:]:
+            if page.is_tiled:
+                continue
+            name = {LABEL: "label", MACRO: "macro"}.get(page.integer(254, 0), "thumb")
+            found.setdefault(name, page)
+        return found
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 < value < 1e6 else None
+
+
+def _acquired(date: str, time: str) -> datetime | None:
+    try:
+        return datetime.strptime(f"{date} {time}", "%m/%d/%y %H:%M:%S")
+    except ValueError:
+        return None

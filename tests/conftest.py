@@ -1,0 +1,18 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(os.environ.get("PIMS_SAMPLES") or Path(__file__).parents[2] / "shared" / "samples")
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of sample images: PIMS_SAMPLES, or ../shared/samples beside the checkout."""
+    if not SAMPLES.is_dir():
+        pytest.skip(f"no sample images at {SAMPLES}; name their folder in PIMS_SAMPLES")
+    return SAMPLES
