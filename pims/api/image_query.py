@@ -81,7 +81,9 @@ def thumb_query(
         told.update(resized)
         return ThumbRequest(width, height, display.settings, media_type)
 
-    return ImageQuery(filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told)
+    return ImageQuery(
+        filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told
+    )
 
 
 def window_query(
@@ -105,7 +107,9 @@ def window_query(
         told.update(resized)
         return WindowRequest(region, tier, width, height, display.settings, media_type)
 
-    return ImageQuery(filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told)
+    return ImageQuery(
+        filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told
+    )
 
 
 def _safety(text: str) -> SizeSafety:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import Path, Request
+from fastapi import Depends, Request
 from starlette.responses import Response
 
 from pims.api.answer import ImageQuery
+from pims.api.negotiation import EXTENSIONS
 from pims.api.schemas.problem import problems
 from pims.api.services import services_of
+from pims.errors import UnsupportedParameter
 
 __all__ = ["IMAGE_RESPONSES", "Extension", "image_response"]
-
-Extension = Annotated[
-    Literal["jpg", "png", "webp"] | None,
-    Path(description="Type of the image; it wins over the Accept header."),
-]
 
 IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -26,6 +23,18 @@ IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     304: {"description": "The client has it already."},
     **problems(400, 404, 406, 409, 422, 503),
 }
+
+
+def _extension(request: Request) -> str | None:
+    """What follows the last dot of the path, where the route has it. Raises UnsupportedParameter."""
+    extension: str | None = request.path_params.get("extension")
+    if extension is not None and extension not in EXTENSIONS:
+        raise UnsupportedParameter("extension", extension, "path")
+    return extension
+
+
+Extension = Annotated[str | None, Depends(_extension)]
+"""The type the path asks for (`.jpg`, `.png`, `.webp`); it wins over the Accept header."""
 
 
 async def image_response(request: Request, query: ImageQuery) -> Response:

@@ -89,7 +89,7 @@ def _spec_of(metadata: ImageMetadata, lossless: TileCodec, quality: int) -> Pyra
         subsampling=Subsampling.S420 if metadata.subsampled else Subsampling.S444,
         physical_size_x_um=metadata.physical_size_x_um,
         physical_size_y_um=metadata.physical_size_y_um,
-        orientation=metadata.orientation,
+        orientation=metadata.orientation if metadata.orientation in range(1, 9) else 1,
     )
 
 

@@ -66,9 +66,10 @@ def resample(
 ) -> NDArray[Any]:
     """A rectangle with fractional bounds at exactly out_width x out_height.
 
-    A rectangle of whole pixels is cut out and resized. For others, an output pixel is the average of the
-    area it covers, pixels at the border weighed by the part covered; where an axis grows, it is the bilinear
-    interpolation at its centre, which looks beyond the rectangle. Neighbouring rectangles join without seam.
+    A rectangle of whole pixels is cut out and resized, looking at nothing else. For others, an output pixel
+    is the average of the area it covers, pixels at the border weighed by the part covered; where an axis
+    grows, it is the bilinear interpolation at its centre, which looks one pixel beyond the rectangle. So
+    neighbouring fractional rectangles of one array join without a seam.
 
     Parameters
     ----------

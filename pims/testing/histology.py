@@ -81,8 +81,8 @@ class TissuePicture:
         """RGB of 256 rows and 2,048 columns."""
         maps, grain = self._maps, self._grain[top % GRAIN_SIDE :][:BAND_ROWS]
         coverage, fibrous = self._enlarged(maps.coverage, left, top), self._enlarged(maps.fibrous, left, top)
-        fibres = np.take(self._fibres, self._phase(left, top, grain))
-        fibres = cv2.bitwise_not(cv2.multiply(cv2.bitwise_not(fibres), fibrous, scale=1 / 255))
+        between = cv2.bitwise_not(np.take(self._fibres, self._phase(left, top, grain)))
+        fibres = cv2.bitwise_not(cv2.multiply(between, fibrous, scale=1 / 255))
         eosin = cv2.multiply(self._enlarged(maps.eosin, left, top), fibres, scale=1 / 255)
         eosin = cv2.multiply(eosin, grain, scale=1 / GRAIN_MEAN)
         haze = cv2.multiply(self._enlarged(maps.haze, left, top), grain, scale=1 / GRAIN_MEAN)

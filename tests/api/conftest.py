@@ -84,7 +84,11 @@ def make_upload(root: Path) -> MakeUpload:
     """Write an upload as an import would have; gives its filepath."""
 
     def make(
-        uuid: str = UUID, name: str = "slide.tif", origin: str = "My slide.tif", changed_at: int = 0, **kept: Any
+        uuid: str = UUID,
+        name: str = "slide.tif",
+        origin: str = "My slide.tif",
+        changed_at: int = 0,
+        **kept: Any,
     ) -> str:
         directory = UploadDirectory(root / f"upload-{uuid}")
         directory.processed.mkdir(parents=True)

@@ -19,7 +19,7 @@ def scope(
         headers.append((b"host", host.encode("latin-1")))
     if authorization is not None:
         headers.append((b"authorization", authorization.encode()))
-    return {"type": "http", "client": client and (client, 1234), "headers": headers}
+    return {"type": "http", "client": None if client is None else (client, 1234), "headers": headers}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,9 @@ def test_the_networks_are_answered(client: str) -> None:
     NetworkAuthorizer(["10.0.0.0/8", "2001:db8::/32", "192.168.1.1"]).authorize(scope(client), "a/b")
 
 
-@pytest.mark.parametrize("client", ["11.1.2.3", "::ffff:11.1.2.3", "2001:db9::5", None, "testclient", "", "::1"])
+@pytest.mark.parametrize(
+    "client", ["11.1.2.3", "::ffff:11.1.2.3", "2001:db9::5", None, "testclient", "", "::1"]
+)
 def test_other_networks_are_refused(client: str | None) -> None:
     authorizer = NetworkAuthorizer(["10.0.0.0/8", "2001:db8::/32"])
     with pytest.raises(AccessDenied) as refusal:
@@ -110,7 +112,15 @@ def test_an_empty_secret_lets_nobody_in() -> None:
         NetworkAuthorizer([], "").authorize(scope("8.8.8.8", authorization="Bearer "), None)
 
 
-ROUTES = ["/", "/info", "/formats", "/docs", "/openapi.json", "/image/upload-x/y/info", "/file/upload-x/y/info"]
+ROUTES = [
+    "/",
+    "/info",
+    "/formats",
+    "/docs",
+    "/openapi.json",
+    "/image/upload-x/y/info",
+    "/file/upload-x/y/info",
+]
 
 
 @pytest.mark.parametrize("path", [*ROUTES, "/nothing", "/static-offline-docs/favicon.png"])

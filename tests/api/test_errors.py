@@ -123,7 +123,12 @@ def test_401_challenges_and_503_says_when_to_come_back() -> None:
 
 
 def test_what_went_wrong_inside_stays_inside() -> None:
-    for error in (KeyError("secret"), ConfigurationError("secret"), StorageError("secret"), PimsError("secret")):
+    for error in (
+        KeyError("secret"),
+        ConfigurationError("secret"),
+        StorageError("secret"),
+        PimsError("secret"),
+    ):
         assert "secret" not in json.dumps(body_of(error))
 
 
@@ -139,10 +144,17 @@ def test_405_lists_head_beside_get() -> None:
 
 @given(
     name=st.text(max_size=3000),
-    value=st.none() | st.integers() | st.floats() | st.text(max_size=3000) | st.binary() | st.lists(st.text()),
+    value=st.none()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3000)
+    | st.binary()
+    | st.lists(st.text()),
     instance=st.text(max_size=3000),
 )
-def test_whatever_a_client_sends_comes_back_short_and_as_json(name: str, value: object, instance: str) -> None:
+def test_whatever_a_client_sends_comes_back_short_and_as_json(
+    name: str, value: object, instance: str
+) -> None:
     _, _, body = problem(InvalidParameter(name, "is wrong", value), instance)
     json.loads(body, parse_constant=pytest.fail)
     assert len(body) < 40_000

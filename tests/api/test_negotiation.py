@@ -63,7 +63,16 @@ def test_the_header_is_read_as_rfc_9110_says(
 
 @pytest.mark.parametrize(
     "accept",
-    ["text/html", "image/gif", "image/webp;q=0", "*/*;q=0", "image/*;q=0.000", "image", "image/jpegx", ";q=1"],
+    [
+        "text/html",
+        "image/gif",
+        "image/webp;q=0",
+        "*/*;q=0",
+        "image/*;q=0.000",
+        "image",
+        "image/jpegx",
+        ";q=1",
+    ],
 )
 def test_what_can_not_be_given_is_refused(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
@@ -78,7 +87,9 @@ def test_an_unknown_extension_is_refused() -> None:
 
 
 ranges = st.sampled_from(["image/webp", "image/*", "*/*", "*", "image/jpeg", "text/html", "q", "", "=;", '"'])
-elements = st.builds("{};{}={}".format, ranges, st.sampled_from("qQx "), st.text("0123456789.-e nai", max_size=6))
+elements = st.builds(
+    "{};{}={}".format, ranges, st.sampled_from("qQx "), st.text("0123456789.-e nai", max_size=6)
+)
 
 
 @given(

@@ -75,9 +75,7 @@ class SizeLimits:
     """For requests that say UNSAFE."""
     default: SizeSafety
 
-    def apply(
-        self, width: int, height: int, safety: SizeSafety | None
-    ) -> tuple[int, int, dict[str, str]]:
+    def apply(self, width: int, height: int, safety: SizeSafety | None) -> tuple[int, int, dict[str, str]]:
         """The size to give, and the headers that tell when it is not the one asked for.
 
         Raises OutputTooLarge.
@@ -105,7 +103,9 @@ def parse_side(name: str, text: str) -> Side:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e9 or (value > 1 and value != int(value)):
-        raise InvalidParameter(name, "must be a whole number of pixels above 1, or a ratio above 0 up to 1", text)
+        raise InvalidParameter(
+            name, "must be a whole number of pixels above 1, or a ratio above 0 up to 1", text
+        )
     return int(value) if value > 1 else value
 
 

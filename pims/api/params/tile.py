@@ -28,7 +28,9 @@ class TileAddress:
         """(level, column, row). Raises InvalidParameter when the pyramid has no such tile."""
         if not 0 <= self.tier <= pyramid.max_level:
             name = "zoom" if self.by_zoom else "level"
-            raise InvalidParameter(name, f"this image has {name}s 0 to {pyramid.max_level}", self.tier, "path")
+            raise InvalidParameter(
+                name, f"this image has {name}s 0 to {pyramid.max_level}", self.tier, "path"
+            )
         level = pyramid.max_level - self.tier if self.by_zoom else self.tier
         tier = pyramid.tiers[level]
         if self.index is None:
@@ -39,5 +41,7 @@ class TileAddress:
                 raise InvalidParameter("ty", f"this tier has rows 0 to {tier.rows - 1}", row, "path")
             return level, column, row
         if not 0 <= self.index < tier.tile_count:
-            raise InvalidParameter("ti", f"this tier has tiles 0 to {tier.tile_count - 1}", self.index, "path")
+            raise InvalidParameter(
+                "ti", f"this tier has tiles 0 to {tier.tile_count - 1}", self.index, "path"
+            )
         return level, *tier.position_of(self.index)

@@ -22,18 +22,18 @@ DEFAULT_LENGTH = 256
 SIDE = "pixels above 1, or a ratio of the full size up to 1"
 
 
-@router.get("/image/{filepath:path}/thumb.{extension}", summary="Thumbnail, as a type")
+@router.get("/image/{filepath:path}/thumb.{extension}", include_in_schema=False)
 @router.get("/image/{filepath:path}/thumb", summary="Thumbnail")
 async def thumb(
     request: Request,
     services: ServicesDependency,
     filepath: Filepath,
     display: DisplayDependency,
+    extension: Extension,
     height: Annotated[str, Query(description=f"Height: {SIDE}; wins over width and length.")] = "",
     width: Annotated[str, Query(description=f"Width: {SIDE}; wins over length.")] = "",
     length: Annotated[str, Query(description=f"Longer side: {SIDE}; {DEFAULT_LENGTH} by default.")] = "",
     use_precomputed: Annotated[bool, Query(description="Without effect: the pyramid is as fast.")] = True,
-    extension: Extension = None,
 ) -> Response:
     """The whole image at a size, 8 bits, its aspect ratio kept."""
     size = OutputSize(

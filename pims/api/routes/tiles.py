@@ -26,11 +26,11 @@ Index = Annotated[int, Path(ge=0, description="Index of the tile: row * columns 
 Column = Annotated[int, Path(ge=0, description="Column of the tile.")]
 Row = Annotated[int, Path(ge=0, description="Row of the tile.")]
 
-INDEX = "/image/{filepath:path}/%s/{reference}/{tier}/ti/{ti}"
-COORDINATES = "/image/{filepath:path}/%s/{reference}/{tier}/tx/{tx}/ty/{ty}"
+INDEX = "/image/{filepath:path}/%s/{reference}/{tier:int}/ti/{ti:int}"
+COORDINATES = "/image/{filepath:path}/%s/{reference}/{tier:int}/tx/{tx:int}/ty/{ty:int}"
 
 
-@router.get(f"{INDEX % 'normalized-tile'}.{{extension}}", summary="Normalized tile by index, as a type")
+@router.get(f"{INDEX % 'normalized-tile'}.{{extension}}", include_in_schema=False)
 @router.get(INDEX % "normalized-tile", summary="Normalized tile by index")
 async def normalized_tile_by_index(
     request: Request,
@@ -39,14 +39,14 @@ async def normalized_tile_by_index(
     tier: Tier,
     ti: Index,
     display: DisplayDependency,
-    extension: Extension = None,
+    extension: Extension,
 ) -> Response:
     """A tile of 256 x 256 pixels of the pyramid that halves, rounded up; smaller at the right and bottom."""
     address = TileAddress(True, reference == "zoom", tier, ti)
     return await _tile(request, filepath, address, display, extension)
 
 
-@router.get(f"{COORDINATES % 'normalized-tile'}.{{extension}}", summary="Normalized tile, as a type")
+@router.get(f"{COORDINATES % 'normalized-tile'}.{{extension}}", include_in_schema=False)
 @router.get(COORDINATES % "normalized-tile", summary="Normalized tile")
 async def normalized_tile(
     request: Request,
@@ -56,14 +56,14 @@ async def normalized_tile(
     tx: Column,
     ty: Row,
     display: DisplayDependency,
-    extension: Extension = None,
+    extension: Extension,
 ) -> Response:
     """As by index, by column and row: what viewers ask."""
     address = TileAddress(True, reference == "zoom", tier, None, tx, ty)
     return await _tile(request, filepath, address, display, extension)
 
 
-@router.get(f"{INDEX % 'tile'}.{{extension}}", summary="Stored tile by index, as a type")
+@router.get(f"{INDEX % 'tile'}.{{extension}}", include_in_schema=False)
 @router.get(INDEX % "tile", summary="Stored tile by index")
 async def tile_by_index(
     request: Request,
@@ -72,13 +72,15 @@ async def tile_by_index(
     tier: Tier,
     ti: Index,
     display: DisplayDependency,
-    extension: Extension = None,
+    extension: Extension,
 ) -> Response:
     """A tile of the pyramid that is stored, in the size it is stored; smaller at the right and bottom."""
-    return await _tile(request, filepath, TileAddress(False, reference == "zoom", tier, ti), display, extension)
+    return await _tile(
+        request, filepath, TileAddress(False, reference == "zoom", tier, ti), display, extension
+    )
 
 
-@router.get(f"{COORDINATES % 'tile'}.{{extension}}", summary="Stored tile, as a type")
+@router.get(f"{COORDINATES % 'tile'}.{{extension}}", include_in_schema=False)
 @router.get(COORDINATES % "tile", summary="Stored tile")
 async def tile(
     request: Request,
@@ -88,7 +90,7 @@ async def tile(
     tx: Column,
     ty: Row,
     display: DisplayDependency,
-    extension: Extension = None,
+    extension: Extension,
 ) -> Response:
     """As by index, by column and row."""
     address = TileAddress(False, reference == "zoom", tier, None, tx, ty)

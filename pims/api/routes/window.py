@@ -16,14 +16,14 @@ __all__ = ["router"]
 router = APIRouter(tags=["Windows"], responses=IMAGE_RESPONSES)
 
 
-@router.post("/image/{filepath:path}/window.{extension}", summary="Window, as a type")
+@router.post("/image/{filepath:path}/window.{extension}", include_in_schema=False)
 @router.post("/image/{filepath:path}/window", summary="Window")
 async def window(
     request: Request,
     services: ServicesDependency,
     filepath: Filepath,
     body: WindowBody,
-    extension: Extension = None,
+    extension: Extension,
 ) -> Response:
     """A rectangle of a stored tier at a size, its aspect ratio kept; 16 bits as PNG when the image has more
     than 8. Intensities are shown as stored unless the body says otherwise."""

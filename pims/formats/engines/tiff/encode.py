@@ -12,12 +12,13 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from pims.formats.engines.tiff.tags import Compression
 from pims.model.pyramid import NORMALIZED_TILE
 
 __all__ = ["Subsampling", "TileCodec", "TileEncoder", "split_jpeg"]
 
-ZSTD_LEVEL = 5
-DEFLATE_LEVEL = 6
+ZSTD_LEVEL = 3
+DEFLATE_LEVEL = 3
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 DQT, DHT, SOS = 0xDB, 0xC4, 0xDA
@@ -33,9 +34,9 @@ class TileCodec(StrEnum):
     NONE = "none"
 
     @property
-    def compression(self) -> int:
-        """The number of the Compression tag."""
-        return {"jpeg": 7, "zstd": 50000, "deflate": 8, "none": 1}[self.value]
+    def compression(self) -> Compression:
+        """The value of the Compression tag."""
+        return Compression[self.name]
 
     @property
     def has_predictor(self) -> bool:

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pims.errors import StorageError
-from pims.formats.engines.tiff.bigtiff import HEADER_BYTES, FieldType, Tag, pack_directories, pack_header
+from pims.formats.engines.tiff.bigtiff import HEADER_BYTES, Field, FieldType, pack_directories, pack_header
 from pims.formats.engines.tiff.encode import Subsampling, TileCodec, TileEncoder
+from pims.formats.engines.tiff.tags import Photometric, Tag
 from pims.model.pyramid import NORMALIZED_TILE, Pyramid, Tier, normalized_pyramid
 
 __all__ = ["PyramidSpec", "PyramidWriter", "halve"]
@@ -36,9 +37,16 @@ BACKLOG_BYTES = 16 << 20
 WRITE_BUFFER_BYTES = 1 << 20
 MICROMETRES_PER_CM = 10_000
 
-BLACK_IS_ZERO, RGB, YCBCR = 1, 2, 6
-CENTIMETRE = 3
 REDUCED = 1
+"""NewSubfileType of every level but the base."""
+SIDE_BY_SIDE = 1
+"""PlanarConfiguration: RGBRGB..."""
+UNSIGNED = 1
+"""SampleFormat."""
+HORIZONTAL = 2
+"""Predictor."""
+CENTIMETRE = 3
+"""ResolutionUnit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,8 @@ class PyramidSpec:
             raise ValueError(f"JPEG tiles are uint8, not {self.dtype}")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"the JPEG quality is 1 to 100, not {self.quality}")
+        if not 1 <= self.orientation <= 8:
+            raise ValueError(f"the orientation is 1 to 8, not {self.orientation}")
 
     @property
     def pyramid(self) -> Pyramid:
@@ -173,7 +183,7 @@ class PyramidWriter:
             self._write_oldest()
         self._pool.shutdown()
         first_directory = -(-self._position // 8) * 8
-        directories = pack_directories(map(self._tags, self._levels), first_directory)
+        directories = pack_directories(map(self._fields, self._levels), first_directory)
         with self._storage_errors():
             self._file.write(bytes(first_directory - self._position))
             self._file.write(directories)
@@ -195,37 +205,39 @@ class PyramidWriter:
         with suppress(OSError):
             self.path.unlink()
 
-    def _tags(self, level: _Level) -> list[Tag]:
+    def _fields(self, level: _Level) -> list[Field]:
         """The directory of a level; the calibration of a reduced one is that of its own pixels."""
         spec, tier = self.spec, level.tier
-        jpeg_colour = spec.codec is TileCodec.JPEG and spec.n_samples == 3
-        grey = BLACK_IS_ZERO if spec.n_samples == 1 else RGB
-        tags = [
-            Tag.long(254, REDUCED if tier.level else 0),  # NewSubfileType
-            Tag.long(256, tier.width),
-            Tag.long(257, tier.height),
-            Tag.short(258, *[np.dtype(spec.dtype).itemsize * 8] * spec.n_samples),  # BitsPerSample
-            Tag.short(259, spec.codec.compression),
-            Tag.short(262, YCBCR if jpeg_colour else grey),  # PhotometricInterpretation
-            Tag.short(274, spec.orientation if 1 <= spec.orientation <= 8 else 1),
-            Tag.short(277, spec.n_samples),
-            Tag.short(284, 1),  # PlanarConfiguration: samples side by side
-            Tag.text(305, spec.software),
-            Tag.short(322, NORMALIZED_TILE),
-            Tag.short(323, NORMALIZED_TILE),
-            Tag.integers(324, level.offsets, FieldType.LONG8),
-            Tag.integers(325, level.byte_counts, FieldType.LONG),
-            Tag.short(339, *[1] * spec.n_samples),  # SampleFormat: unsigned
-        ]
-        if spec.description and tier.level == 0:
-            tags.append(Tag.text(270, spec.description))
+        photometric = Photometric.RGB if spec.n_samples == 3 else Photometric.MINISBLACK
+        codec_fields = []
         if spec.codec.has_predictor:
-            tags.append(Tag.short(317, 2))
+            codec_fields.append(Field.short(Tag.PREDICTOR, HORIZONTAL))
         if spec.codec is TileCodec.JPEG:
-            tags.append(Tag.opaque(347, self._encoder.jpeg_tables))
-        if jpeg_colour:
-            tags.append(Tag.short(530, *spec.subsampling.value))
-        return tags + _resolution_tags(spec, tier)
+            codec_fields.append(Field.opaque(Tag.JPEG_TABLES, self._encoder.jpeg_tables))
+            if spec.n_samples == 3:
+                photometric = Photometric.YCBCR
+                codec_fields.append(Field.short(Tag.YCBCR_SUBSAMPLING, *spec.subsampling.value))
+        if spec.description and tier.level == 0:
+            codec_fields.append(Field.text(Tag.IMAGE_DESCRIPTION, spec.description))
+        return [
+            Field.long(Tag.NEW_SUBFILE_TYPE, REDUCED if tier.level else 0),
+            Field.long(Tag.IMAGE_WIDTH, tier.width),
+            Field.long(Tag.IMAGE_LENGTH, tier.height),
+            Field.short(Tag.BITS_PER_SAMPLE, *[np.dtype(spec.dtype).itemsize * 8] * spec.n_samples),
+            Field.short(Tag.COMPRESSION, spec.codec.compression),
+            Field.short(Tag.PHOTOMETRIC, photometric),
+            Field.short(Tag.ORIENTATION, spec.orientation),
+            Field.short(Tag.SAMPLES_PER_PIXEL, spec.n_samples),
+            Field.short(Tag.PLANAR_CONFIGURATION, SIDE_BY_SIDE),
+            Field.text(Tag.SOFTWARE, spec.software),
+            Field.short(Tag.TILE_WIDTH, NORMALIZED_TILE),
+            Field.short(Tag.TILE_LENGTH, NORMALIZED_TILE),
+            Field.integers(Tag.TILE_OFFSETS, level.offsets, FieldType.LONG8),
+            Field.integers(Tag.TILE_BYTE_COUNTS, level.byte_counts, FieldType.LONG),
+            Field.short(Tag.SAMPLE_FORMAT, *[UNSIGNED] * spec.n_samples),
+            *codec_fields,
+            *_resolution_fields(spec, tier),
+        ]
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
@@ -293,13 +305,16 @@ def halve(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(halved).reshape(height // 2, width // 2, n_samples)
 
 
-def _resolution_tags(spec: PyramidSpec, tier: Tier) -> list[Tag]:
+def _resolution_fields(spec: PyramidSpec, tier: Tier) -> list[Field]:
     """Pixels per centimetre of a level, as far as they are known and can be written."""
-    sizes = [(282, spec.physical_size_x_um, tier.factor_x), (283, spec.physical_size_y_um, tier.factor_y)]
-    tags = []
-    for code, size_um, factor in sizes:
+    sizes = (
+        (Tag.X_RESOLUTION, spec.physical_size_x_um, tier.factor_x),
+        (Tag.Y_RESOLUTION, spec.physical_size_y_um, tier.factor_y),
+    )
+    fields = []
+    for tag, size_um, factor in sizes:
         if size_um is not None and math.isfinite(size_um) and size_um > 0:
             per_cm = Fraction(MICROMETRES_PER_CM) / (Fraction(size_um) * Fraction(factor))
-            if Fraction(1, 2**32) <= per_cm < 2**32 - 1:
-                tags.append(Tag.rational(code, per_cm))
-    return [*tags, Tag.short(296, CENTIMETRE)] if tags else []
+            if Fraction(1, 2**31) <= per_cm < 2**31:
+                fields.append(Field.rational(tag, per_cm))
+    return [*fields, Field.short(Tag.RESOLUTION_UNIT, CENTIMETRE)] if fields else []
