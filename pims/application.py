@@ -19,7 +19,7 @@ from pims.api.authorize import Authorizer, Gate, LoopbackAuthorizer, NetworkAuth
 from pims.api.boundary import Boundary
 from pims.api.errors import install_handlers
 from pims.api.fastpath import FastPath
-from pims.api.params.size import SizeLimits, SizeSafety
+from pims.api.params.size import SizeLimits
 from pims.api.router import api_router
 from pims.api.schemas.problem import ProblemBody
 from pims.api.services import Services
@@ -87,7 +87,7 @@ def _services(composition: Composition, authorizer: Authorizer) -> Services:
         size_limits=SizeLimits(
             settings.output_size_limit,
             settings.output_size_ceiling,
-            SizeSafety(settings.default_image_size_safety_mode),
+            settings.default_image_size_safety_mode,
         ),
         base_path=settings.api_base_path,
         max_age=settings.image_response_cache_control_max_age,

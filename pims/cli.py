@@ -32,7 +32,7 @@ from pims.settings import Settings
 from pims.tasks.local import ImportProcesses
 from pims.tasks.worker_process import die_with_parent
 
-__all__ = ["main"]
+__all__ = ["command_line", "main"]
 
 OK, FAILED, USAGE = 0, 1, 2
 ENGINES = {
@@ -49,7 +49,7 @@ VERBOSE_FILES = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    given = _parser().parse_args(arguments)
+    given = command_line().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=LOG_LINE)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -79,7 +79,8 @@ def _wrong(sentence: str) -> int:
     return USAGE
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The commands and their arguments."""
     parser = argparse.ArgumentParser(prog="pims", description="Image management server for microscopy.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

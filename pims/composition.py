@@ -11,6 +11,7 @@ from pims.formats.registry import discover_formats
 from pims.images.opener import Opener
 from pims.images.pool import ImagePool
 from pims.importer.flow import ImportOptions
+from pims.processing.threads import use_one_thread
 from pims.settings import Settings
 from pims.tasks.protocol import ProcessLimits
 
@@ -21,6 +22,7 @@ class Composition:
     """What one process shares: the formats, what it lends to them, and the images it keeps open."""
 
     def __init__(self, settings: Settings) -> None:
+        use_one_thread()
         self.settings = settings
         self.registry = discover_formats()
         self.context = ReadContext(settings.limits, TileCache(settings.tile_cache_bytes))

@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pims.api.params.size import SizeSafety
 from pims.errors import ConfigurationError
 from pims.model.limits import Limits
 
-__all__ = ["Auth", "Settings", "SizeSafety"]
+__all__ = ["Auth", "Settings"]
 
 
 class Auth(StrEnum):
@@ -28,14 +29,6 @@ class Auth(StrEnum):
     OFF = "off"
     NETWORK = "network"
     ACCOUNTS = "accounts"
-
-
-class SizeSafety(StrEnum):
-    """What happens to a request for an output larger than the limit."""
-
-    SAFE_REJECT = "SAFE_REJECT"
-    SAFE_RESIZE = "SAFE_RESIZE"
-    UNSAFE = "UNSAFE"
 
 
 class Settings(BaseSettings):
@@ -75,9 +68,6 @@ class Settings(BaseSettings):
     output_size_limit: int = Field(10_000, ge=1, description="Longest side of an output, in pixels.")
     output_size_ceiling: int = Field(
         20_000, ge=1, description="Longest side of an output asked for with UNSAFE, in pixels."
-    )
-    default_annotation_origin: Literal["LEFT_TOP", "LEFT_BOTTOM"] = Field(
-        "LEFT_TOP", description="Where y = 0 is in regions, when the request has no X-Annotation-Origin."
     )
     image_response_cache_control_max_age: int = Field(
         86_400, ge=0, description="Seconds a client may keep an image without asking again."

@@ -1,1 +1,1 @@
-"""."""
+"""HTTP, and only HTTP: what is asked becomes values, what happens becomes answers."""

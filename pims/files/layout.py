@@ -4,7 +4,7 @@
 
     ROOT/upload-<uuid>/<name>                           UPLOAD     as it was received
     ROOT/upload-<uuid>/processed/original.<ID>          ORIGINAL   relative link to the upload
-    ROOT/upload-<uuid>/processed/visualisation.<ID>     SPATIAL    relative link to the original, or a conversion
+    ROOT/upload-<uuid>/processed/visualisation.<ID>     SPATIAL    link to the original, or converted
     ROOT/upload-<uuid>/processed/histogram              HISTOGRAM
     ROOT/upload-<uuid>/processed/manifest.json
 """
@@ -92,7 +92,7 @@ def split_path(filepath: str) -> tuple[str, str]:
 
 
 def sanitized_name(name: str) -> str:
-    """The name an uploaded file gets on disk and in URLs: no separators, quotes, spaces or control characters.
+    """The name an uploaded file gets on disk and in URLs, without separators, quotes, spaces, controls.
 
     The extension and the letters of any script are kept; the length is bounded.
     """

@@ -397,7 +397,7 @@ class AbstractFormat(SimpleDataCache):
 
 
 def reduction_for(tier: Tier, scale_x: float, scale_y: float) -> int:
-    """The largest reduction (1, 2, 4, 8) of a tier whose pixels still cover no more than these base pixels."""
+    """The largest reduction (1, 2, 4, 8) of a tier that covers no more than these base pixels a pixel."""
     room = min(scale_x / tier.scale_x, scale_y / tier.scale_y)
     reduction = 1
     while reduction < MAX_REDUCTION and reduction * 2 <= room + 1e-6:

@@ -62,7 +62,7 @@ class ImagePool:
 
     @contextmanager
     def lease_open(self, filepath: str) -> Iterator[OpenedImage | None]:
-        """The image at a path if it is open and was checked within the last second; never touches the disk."""
+        """The image at a path if it is open and was checked a second ago at most; never touches the disk."""
         entry = self._acquire_fresh(filepath)
         if entry is None:
             yield None

@@ -146,7 +146,10 @@ class _View:
 
     @classmethod
     def sized(cls, tier: Tier, region: Region, width: int, height: int) -> _View:
-        """Half an output pixel of tolerance: a tier whose size was rounded still counts as large enough."""
+        """For an output of any size: one that fits a tier but for half a pixel is read from that tier,
+        whose size was rounded."""
+        if (width, height) == (region.width, region.height):
+            return cls(tier, region, width, height, tier.scale_x, tier.scale_y)
         scale_x = region.width * tier.scale_x / max(width - 0.5, 0.5)
         scale_y = region.height * tier.scale_y / max(height - 0.5, 0.5)
         return cls(tier, region, width, height, scale_x, scale_y)
@@ -173,16 +176,16 @@ def _encoded(
     return encode(run(pixels, steps), media_type)
 
 
-def _read(
-    image: OpenedImage, view: _View
-) -> tuple[NDArray[Any], tuple[float, float, float, float] | None]:
+def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, float, float, float] | None]:
     """Pixels that hold the view, and the rectangle of them that is the view (None: all of them)."""
     tier = image.pyramid.most_appropriate_tier(view.scale_x, view.scale_y)
     reduction = reduction_for(tier, view.scale_x, view.scale_y)
     step_x, step_y = view.tier.scale_x / tier.scale_x, view.tier.scale_y / tier.scale_y
     left, top = view.region.left * step_x, view.region.top * step_y
     right, bottom = view.region.right * step_x, view.region.bottom * step_y
-    region = covering_region(tier, reduction, left, top, right, bottom)
+    # Between stored pixels, the pixels around the rectangle count as well: tiles then join without a seam.
+    margin = 0 if left.is_integer() and top.is_integer() else reduction
+    region = covering_region(tier, reduction, left - margin, top - margin, right + margin, bottom + margin)
     needed = region.width * region.height // reduction**2 * image.metadata.n_samples
     if needed * image.metadata.bits // 8 > MAX_READ_BYTES:
         raise LimitExceeded(

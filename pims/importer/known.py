@@ -41,6 +41,8 @@ class KnownUploads:
             names = set()
         except OSError as error:
             raise StorageError(f"ROOT can't be listed: {error.strerror}") from error
+        if names == self._read.keys():
+            return
         self._read = {
             name: self._read[name] if name in self._read else self._look_at(name) for name in sorted(names)
         }

@@ -40,6 +40,7 @@ __all__ = ["ImportServer", "left_behind", "main"]
 logger = logging.getLogger("pims.tasks")
 
 PRELOADED = ("numpy", "cv2", "pims.importer.convert", "pims.importer.histogram")
+LOG_LINE = "%(levelname)s %(name)s: %(message)s"
 MAX_LINE = 1 << 20
 """Bytes of one message; a worker that sends more has lost its mind."""
 
@@ -265,7 +266,9 @@ def _preload() -> None:
 
 def main() -> int:
     """Serve imports on standard input and output until the input ends."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=LOG_LINE)
+    # The check decides what is wrong with a file, not the warnings of a codec.
+    logging.getLogger("imagecodecs").setLevel(logging.ERROR)
     # The protocol gets a descriptor of its own: what a codec prints goes to standard error.
     answers = os.dup(1)
     os.dup2(2, 1)

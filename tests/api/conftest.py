@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -61,6 +64,14 @@ class Client:
 
         return asyncio.run(send())
 
+    def get_raw(self, path: str) -> httpx.Response:
+        """GET a path as it is written: httpx would resolve its dots before sending it."""
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await self.app({**scope, "path": unquote(path), "raw_path": path.encode()}, receive, send)
+
+        return Client(app, self.client).get("/")
+
     def get(self, url: str, **given: Any) -> httpx.Response:
         return self.request("GET", url, **given)
 
@@ -72,6 +83,56 @@ MakeUpload = Callable[..., str]
 MakeClient = Callable[..., Client]
 
 
+def write_upload(
+    root: Path,
+    uuid: str = UUID,
+    name: str = "slide.tif",
+    origin: str = "My slide.tif",
+    changed_at: int = 0,
+    **kept: Any,
+) -> str:
+    """Write an upload under `root` as an import would have; gives its filepath."""
+    directory = UploadDirectory(root / f"upload-{uuid}")
+    directory.processed.mkdir(parents=True)
+    file = directory.path / name
+    with tifffile.TiffWriter(file) as tiff:
+        for level, (height, width) in enumerate(((400, 600), (200, 300))):
+            pixels = np.full((height, width, 3), 50 * level, np.uint8)
+            tiff.write(pixels, tile=(256, 256), photometric="rgb", subfiletype=min(level, 1))
+    directory.original("PYRTIFF").symlink_to(f"../{name}")
+    directory.spatial("PYRTIFF").symlink_to("original.PYRTIFF")
+    content = file.read_bytes()
+    manifest = Manifest(
+        uuid=uuid,
+        file_name=name,
+        origin=Origin(origin, len(content), hashlib.sha256(content).hexdigest()),
+        original_format="PYRTIFF",
+        spatial_format="PYRTIFF",
+        **{"metadata": METADATA.as_dict(), **kept},
+    )
+    manifest.write(directory.manifest)
+    if changed_at:
+        os.utime(directory.manifest, (changed_at, changed_at))
+    return f"{directory.path.name}/{name}"
+
+
+@contextmanager
+def clients(root: Path) -> Iterator[MakeClient]:
+    """Makes applications over `root`; keywords are settings, but the client's address and allowed_hosts."""
+    with ExitStack() as opened:
+
+        def make(
+            client: tuple[str, int] = ("127.0.0.1", 40000),
+            allowed_hosts: tuple[str, ...] = (),
+            **settings: Any,
+        ) -> Client:
+            composition = Composition(Settings.load({}, root=root, **settings))
+            opened.callback(composition.close)
+            return Client(create_app(composition, allowed_hosts=allowed_hosts), client)
+
+        yield make
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     path = tmp_path / "root"
@@ -81,39 +142,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_upload(root: Path) -> MakeUpload:
-    """Write an upload as an import would have; gives its filepath."""
-
-    def make(
-        uuid: str = UUID,
-        name: str = "slide.tif",
-        origin: str = "My slide.tif",
-        changed_at: int = 0,
-        **kept: Any,
-    ) -> str:
-        directory = UploadDirectory(root / f"upload-{uuid}")
-        directory.processed.mkdir(parents=True)
-        file = directory.path / name
-        with tifffile.TiffWriter(file) as tiff:
-            for level, (height, width) in enumerate(((400, 600), (200, 300))):
-                pixels = np.full((height, width, 3), 50 * level, np.uint8)
-                tiff.write(pixels, tile=(256, 256), photometric="rgb", subfiletype=min(level, 1))
-        directory.original("PYRTIFF").symlink_to(f"../{name}")
-        directory.spatial("PYRTIFF").symlink_to("original.PYRTIFF")
-        content = file.read_bytes()
-        manifest = Manifest(
-            uuid=uuid,
-            file_name=name,
-            origin=Origin(origin, len(content), hashlib.sha256(content).hexdigest()),
-            original_format="PYRTIFF",
-            spatial_format="PYRTIFF",
-            **{"metadata": METADATA.as_dict(), **kept},
-        )
-        manifest.write(directory.manifest)
-        if changed_at:
-            os.utime(directory.manifest, (changed_at, changed_at))
-        return f"{directory.path.name}/{name}"
-
-    return make
+    return partial(write_upload, root)
 
 
 @pytest.fixture
@@ -123,19 +152,34 @@ def slide(make_upload: MakeUpload) -> str:
 
 
 @pytest.fixture
-def make_client(root: Path, request: pytest.FixtureRequest) -> MakeClient:
-    """An application over `root`; keywords are settings, but the client's address and allowed_hosts."""
-
-    def make(
-        client: tuple[str, int] = ("127.0.0.1", 40000), allowed_hosts: tuple[str, ...] = (), **settings: Any
-    ) -> Client:
-        composition = Composition(Settings.load({}, root=root, **settings))
-        request.addfinalizer(composition.close)
-        return Client(create_app(composition, allowed_hosts=allowed_hosts), client)
-
-    return make
+def make_client(root: Path) -> Iterator[MakeClient]:
+    with clients(root) as make:
+        yield make
 
 
 @pytest.fixture
 def client(make_client: MakeClient) -> Client:
     return make_client()
+
+
+@pytest.fixture(scope="session")
+def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with one image, for tests that change nothing."""
+    return tmp_path_factory.mktemp("shared-root")
+
+
+@pytest.fixture(scope="session")
+def shared_slide(shared_root: Path) -> str:
+    return write_upload(shared_root)
+
+
+@pytest.fixture(scope="session")
+def make_shared_client(shared_root: Path) -> Iterator[MakeClient]:
+    """As make_client, over the shared root: the same keywords give the same application."""
+    with clients(shared_root) as make:
+        yield cache(make)
+
+
+@pytest.fixture(scope="session")
+def shared_client(make_shared_client: MakeClient) -> Client:
+    return make_shared_client()

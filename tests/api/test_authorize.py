@@ -125,8 +125,10 @@ ROUTES = [
 
 @pytest.mark.parametrize("path", [*ROUTES, "/nothing", "/static-offline-docs/favicon.png"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-def test_every_path_is_behind_the_gate(make_client: Any, path: str, method: str) -> None:
-    client = make_client(("8.8.8.8", 1), auth="network", auth_networks="10.0.0.0/8", auth_secret="swordfish")
+def test_every_path_is_behind_the_gate(make_shared_client: Any, path: str, method: str) -> None:
+    client = make_shared_client(
+        ("8.8.8.8", 1), auth="network", auth_networks="10.0.0.0/8", auth_secret="swordfish"
+    )
     answer = client.request(method, path)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -134,32 +136,32 @@ def test_every_path_is_behind_the_gate(make_client: Any, path: str, method: str)
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_the_secret_opens_the_gate(make_client: Any, path: str) -> None:
-    client = make_client(("8.8.8.8", 1), auth="network", auth_secret="swordfish")
+def test_the_secret_opens_the_gate(make_shared_client: Any, path: str) -> None:
+    client = make_shared_client(("8.8.8.8", 1), auth="network", auth_secret="swordfish")
     answer = client.get(path, headers={"authorization": "Bearer swordfish"})
     assert answer.status_code in (200, 404)
 
 
-def test_networks_without_a_secret_forbid(make_client: Any) -> None:
-    client = make_client(("8.8.8.8", 1), auth="network", auth_networks="10.0.0.0/8")
+def test_networks_without_a_secret_forbid(make_shared_client: Any) -> None:
+    client = make_shared_client(("8.8.8.8", 1), auth="network", auth_networks="10.0.0.0/8")
     assert client.get("/info").status_code == 403
-    inside = make_client(("10.0.0.9", 1), auth="network", auth_networks="10.0.0.0/8")
+    inside = make_shared_client(("10.0.0.9", 1), auth="network", auth_networks="10.0.0.0/8")
     assert inside.get("/info", headers={"host": "images.example"}).status_code == 200
 
 
-def test_liveness_is_open_to_everyone(make_client: Any) -> None:
-    client = make_client(("8.8.8.8", 1), auth="network", auth_secret="swordfish", api_base_path="/ims")
+def test_liveness_is_open_to_everyone(make_shared_client: Any) -> None:
+    client = make_shared_client(("8.8.8.8", 1), auth="network", auth_secret="swordfish", api_base_path="/ims")
     assert client.get("/ims/ping", headers={"host": "10.0.0.7"}).json() == {"ping": "pong"}
     assert client.get("/ping").status_code == 401
 
 
-def test_a_rebound_host_gets_421(client: Any) -> None:
-    answer = client.get("/info", headers={"host": "evil.example"})
+def test_a_rebound_host_gets_421(shared_client: Any) -> None:
+    answer = shared_client.get("/info", headers={"host": "evil.example"})
     assert answer.status_code == 421
     assert "AUTH=network" in answer.json()["detail"]
-    assert client.get("/ping", headers={"host": "evil.example"}).status_code == 200
+    assert shared_client.get("/ping", headers={"host": "evil.example"}).status_code == 200
 
 
-def test_named_hosts_are_answered(make_client: Any) -> None:
-    client = make_client(allowed_hosts=("images.example",))
+def test_named_hosts_are_answered(make_shared_client: Any) -> None:
+    client = make_shared_client(allowed_hosts=("images.example",))
     assert client.get("/info", headers={"host": "images.example:8443"}).status_code == 200

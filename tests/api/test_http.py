@@ -6,6 +6,23 @@ from typing import Any
 
 import pytest
 
+
+@pytest.fixture
+def client(shared_client: Any) -> Any:
+    """One application for all of this module: these tests change nothing."""
+    return shared_client
+
+
+@pytest.fixture
+def slide(shared_slide: str) -> str:
+    return shared_slide
+
+
+@pytest.fixture
+def root(shared_root: Any) -> Any:
+    return shared_root
+
+
 PATHS = [
     "/",
     "/ping",
@@ -139,7 +156,7 @@ def test_a_path_out_of_the_uploads_is_a_path_to_nothing(
 ) -> None:
     (root / "secret.txt").write_text("secret")
     uuid = slide.partition("/")[0].removeprefix("upload-")
-    answer = client.get(route.format(path.replace("{uuid}", uuid)))
+    answer = client.get_raw(route.format(path.replace("{uuid}", uuid)))
     reference = client.get(route.format("upload-nothing/nothing.tif")).json()
     assert answer.status_code == 404
     body = answer.json()
@@ -178,8 +195,8 @@ def test_a_preflight_needs_no_credential(make_client: Any) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_everything_is_below_the_base_path(make_client: Any, slide: str, path: str) -> None:
-    client = make_client(api_base_path="/ims")
+def test_everything_is_below_the_base_path(make_shared_client: Any, slide: str, path: str) -> None:
+    client = make_shared_client(api_base_path="/ims")
     path = path.format(slide=slide)
     assert client.get(f"/ims{path}").status_code == 200
     assert client.get(path).status_code == (200 if path == "/openapi.json" else 404)

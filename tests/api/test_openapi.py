@@ -10,8 +10,10 @@ import pytest
 
 @pytest.mark.parametrize("base", ["", "/ims"])
 @pytest.mark.parametrize("page", ["/docs", "/swagger"])
-def test_the_documentation_loads_everything_from_this_server(make_client: Any, base: str, page: str) -> None:
-    client = make_client(api_base_path=base)
+def test_the_documentation_loads_everything_from_this_server(
+    make_shared_client: Any, base: str, page: str
+) -> None:
+    client = make_shared_client(api_base_path=base)
     html = client.get(f"{base}{page}").text
     assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", html)
     for url in re.findall(r"(?:src|href)=\"(/[^\"]+)\"", html):
@@ -20,8 +22,8 @@ def test_the_documentation_loads_everything_from_this_server(make_client: Any, b
     assert f"{base}/openapi.json" in html
 
 
-def test_every_operation_has_one_name_and_documents_its_problems(client: Any) -> None:
-    description = client.get("/openapi.json").json()
+def test_every_operation_has_one_name_and_documents_its_problems(shared_client: Any) -> None:
+    description = shared_client.get("/openapi.json").json()
     names = []
     for path, operations in description["paths"].items():
         for operation in operations.values():
@@ -35,13 +37,13 @@ def test_every_operation_has_one_name_and_documents_its_problems(client: Any) ->
     assert {"type", "title", "status", "detail", "instance", "errors"} <= set(problem["required"])
 
 
-def test_every_reference_of_the_description_resolves(client: Any) -> None:
-    text = client.get("/openapi.json").text
-    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+def test_every_reference_of_the_description_resolves(shared_client: Any) -> None:
+    text = shared_client.get("/openapi.json").text
+    schemas = shared_client.get("/openapi.json").json()["components"]["schemas"]
     for name in re.findall(r'"#/components/schemas/([^"]+)"', text):
         assert name in schemas
 
 
-def test_the_description_is_found_with_and_without_the_base_path(make_client: Any) -> None:
-    client = make_client(api_base_path="/ims")
+def test_the_description_is_found_with_and_without_the_base_path(make_shared_client: Any) -> None:
+    client = make_shared_client(api_base_path="/ims")
     assert client.get("/openapi.json").json() == client.get("/ims/openapi.json").json()

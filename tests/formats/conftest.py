@@ -29,9 +29,11 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
         path = data if isinstance(data, Path) else folder / str(next(numbers))
         if not isinstance(data, Path):
             path.write_bytes(data)
-        with LocalSource(path) as source, format_class(source, context=context) as image:
-            yield image
-        if not isinstance(data, Path):
-            path.unlink()
+        try:
+            with LocalSource(path) as source, format_class(source, context=context) as image:
+                yield image
+        finally:
+            if not isinstance(data, Path):
+                path.unlink()
 
     return open_as

@@ -28,7 +28,7 @@ def shown(value: int, display: ChannelDisplay, output_bits: int) -> int:
     else:
         x = min(max((value - display.minimum) / (display.maximum - display.minimum), 0.0), 1.0)
     y: float = 0.0 if x == 0 else x**display.gamma
-    return round(y * (2**output_bits - 1))
+    return round(y * ((1 << output_bits) - 1))
 
 
 @given(displays(255), st.sampled_from([1, 7, 8, 12, 16]))

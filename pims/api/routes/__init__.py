@@ -1,1 +1,1 @@
-"""."""
+"""One module per resource: resolve, render, respond."""

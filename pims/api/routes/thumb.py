@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from pims.api.image_query import ClientHeaders, thumb_query
+from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
 from pims.api.params.display import DisplayDependency
 from pims.api.params.filepath import Filepath
 from pims.api.params.size import OutputSize, parse_side
-from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
 from pims.api.services import ServicesDependency
 
 __all__ = ["router"]

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from pims.api.image_query import ClientHeaders, tile_query
+from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
 from pims.api.params.display import DisplayDependency, DisplayQuery
 from pims.api.params.filepath import Filepath
 from pims.api.params.tile import TileAddress
-from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
 
 __all__ = ["router"]
 

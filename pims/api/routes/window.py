@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from pims.api.image_query import ClientHeaders, window_query
+from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
 from pims.api.params.filepath import Filepath
 from pims.api.params.window import WindowBody
-from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
 from pims.api.services import ServicesDependency
 
 __all__ = ["router"]

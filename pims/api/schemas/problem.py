@@ -36,5 +36,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": content}
-        for status in sorted({*statuses, 401, 403, 405, 421, 500})
+        for status in sorted({*statuses, 401, 403, 405, 421, 422, 500})
     }

@@ -161,8 +161,10 @@ def _value(order: str, tag: int, kind: int, raw: bytes) -> str | int | float | N
     """The first number of an entry, or its text."""
     if kind == ASCII:
         return _text(raw)
+    if TAG_NAMES.get(tag) == "UserComment":  # UNDEFINED in the standard; some software writes BYTE
+        return _comment(order, raw)
     if kind == UNDEFINED:
-        return _comment(order, raw) if TAG_NAMES.get(tag) == "UserComment" else None
+        return None
     if kind in NUMBER_FORMATS:
         number: int = struct.unpack_from(order + NUMBER_FORMATS[kind], raw)[0]
         return number

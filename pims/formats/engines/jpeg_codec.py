@@ -37,13 +37,14 @@ MAX_PADDING_BYTES = 64
 """Bytes between the last block and the end marker that are no sign of damage, unless they are all zero."""
 MAX_SCANS = 100
 """An encoder writes at most some twenty; each costs a pass over the whole image."""
-UNSUPPORTED_MESSAGES = (
-    "subsampling",
-    "not supported",
-    "not implemented",
-    "omitted at compile time",
-    "Unsupported color conversion",
-)
+UNSUPPORTED_MESSAGES = {
+    "subsampling level": "the decoder does not know its sampling factors",
+    "omitted at compile time": "the decoder was built without its coding process",
+    "not implemented": "the decoder does not know its coding process",
+    "not supported": "the decoder does not know its coding process",
+    "color conversion": "the decoder does not know its colour space",
+}
+"""What libjpeg-turbo says of a JPEG that is none of the usual, but not damaged."""
 BAND_PIXELS = 1 << 20
 
 
@@ -122,12 +123,14 @@ def _decode(stream: bytes, header: JpegHeader, width: int, height: int) -> NDArr
                 raise
             pixels = simplejpeg.decode_jpeg(stream, strict=False, **options)
     except ValueError as error:
-        message = str(error)
-        if any(words in message for words in UNSUPPORTED_MESSAGES):
-            raise UnsupportedFeature(
-                f"This JPEG ({header.process}) is of a kind the decoder does not know: {message}."
-            ) from error
-        raise CorruptFile(f"This JPEG is damaged: {message}.") from error
+        for words, meaning in UNSUPPORTED_MESSAGES.items():
+            if words in str(error):
+                factors = " ".join(f"{c.horizontal}x{c.vertical}" for c in header.components)
+                raise UnsupportedFeature(
+                    f"This JPEG can't be read: {meaning} ({header.process}, {header.color.value}, "
+                    f"{factors}). Save it again with the usual settings, or as TIFF or PNG."
+                ) from error
+        raise CorruptFile(f"This JPEG is damaged: {error}.") from error
     return pixels
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 
-def test_the_image_is_described_in_the_units_clients_know(client: Any, slide: str) -> None:
-    assert client.get(f"/image/{slide}/info/image").json() == {
+def test_the_image_is_described_in_the_units_clients_know(shared_client: Any, shared_slide: str) -> None:
+    assert shared_client.get(f"/image/{shared_slide}/info/image").json() == {
         "original_format": "PYRTIFF",
         "width": 600,
         "height": 400,
@@ -32,8 +32,8 @@ def test_the_image_is_described_in_the_units_clients_know(client: Any, slide: st
     }
 
 
-def test_channels_have_short_colours_and_wavelengths(client: Any, slide: str) -> None:
-    body = client.get(f"/image/{slide}/info/channels").json()
+def test_channels_have_short_colours_and_wavelengths(shared_client: Any, shared_slide: str) -> None:
+    body = shared_client.get(f"/image/{shared_slide}/info/channels").json()
     assert body["size"] == len(body["items"]) == 3
     assert body["items"][0] == {
         "index": 0,
@@ -45,20 +45,20 @@ def test_channels_have_short_colours_and_wavelengths(client: Any, slide: str) ->
     assert [channel["color"] for channel in body["items"]] == ["#f00", "#0f0", "#1234ff"]
 
 
-def test_the_instrument_is_nested(client: Any, slide: str) -> None:
-    assert client.get(f"/image/{slide}/info/instrument").json() == {
+def test_the_instrument_is_nested(shared_client: Any, shared_slide: str) -> None:
+    assert shared_client.get(f"/image/{shared_slide}/info/instrument").json() == {
         "microscope": {"model": "Scope 1"},
         "objective": {"nominal_magnification": 20.0, "calibrated_magnification": 20.1},
     }
 
 
-def test_associated_images_are_listed(client: Any, slide: str) -> None:
+def test_associated_images_are_listed(shared_client: Any, shared_slide: str) -> None:
     label = {"name": "label", "width": 30, "height": 40, "n_channels": 3}
-    assert client.get(f"/image/{slide}/info/associated").json() == {"items": [label], "size": 1}
+    assert shared_client.get(f"/image/{shared_slide}/info/associated").json() == {"items": [label], "size": 1}
 
 
-def test_the_normalized_pyramid_halves_until_one_tile(client: Any, slide: str) -> None:
-    body = client.get(f"/image/{slide}/info/normalized-pyramid").json()
+def test_the_normalized_pyramid_halves_until_one_tile(shared_client: Any, shared_slide: str) -> None:
+    body = shared_client.get(f"/image/{shared_slide}/info/normalized-pyramid").json()
     assert body["n_tiers"] == 3
     assert [(t["zoom"], t["level"], t["width"], t["height"]) for t in body["tiers"]] == [
         (2, 0, 600, 400),
@@ -73,11 +73,11 @@ def test_the_normalized_pyramid_halves_until_one_tile(client: Any, slide: str) -
     assert {t["tile_width"] for t in body["tiers"]} == {t["tile_height"] for t in body["tiers"]} == {256}
 
 
-def test_representations_have_roles_and_files(client: Any, slide: str) -> None:
-    body = client.get(f"/image/{slide}/info/representations").json()
+def test_representations_have_roles_and_files(shared_client: Any, shared_slide: str) -> None:
+    body = shared_client.get(f"/image/{shared_slide}/info/representations").json()
     assert [item["role"] for item in body["items"]] == ["UPLOAD", "ORIGINAL", "SPATIAL"]
     upload, original, spatial = body["items"]
-    assert upload["file"]["filepath"] == slide
+    assert upload["file"]["filepath"] == shared_slide
     assert upload["file"]["size"] > 0
     assert not upload["file"]["is_symbolic"]
     assert original["file"]["is_symbolic"]
@@ -87,37 +87,39 @@ def test_representations_have_roles_and_files(client: Any, slide: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["UPLOAD", "ORIGINAL", "SPATIAL"])
-def test_one_representation_is_the_one_of_the_list(client: Any, slide: str, role: str) -> None:
-    listed = client.get(f"/image/{slide}/info/representations").json()["items"]
-    one = client.get(f"/image/{slide}/info/representations/{role}").json()
+def test_one_representation_is_the_one_of_the_list(shared_client: Any, shared_slide: str, role: str) -> None:
+    listed = shared_client.get(f"/image/{shared_slide}/info/representations").json()["items"]
+    one = shared_client.get(f"/image/{shared_slide}/info/representations/{role}").json()
     assert one in listed
     assert one["role"] == role
 
 
 @pytest.mark.parametrize("role", ["SPECTRAL", "NONE"])
-def test_a_representation_that_is_not_there_is_named(client: Any, slide: str, role: str) -> None:
-    answer = client.get(f"/image/{slide}/info/representations/{role}")
+def test_a_representation_that_is_not_there_is_named(
+    shared_client: Any, shared_slide: str, role: str
+) -> None:
+    answer = shared_client.get(f"/image/{shared_slide}/info/representations/{role}")
     assert (answer.status_code, answer.json()["representation"]) == (404, role)
 
 
-def test_everything_at_once_is_the_parts_with_bare_lists(client: Any, slide: str) -> None:
-    full = client.get(f"/image/{slide}/info").json()
+def test_everything_at_once_is_the_parts_with_bare_lists(shared_client: Any, shared_slide: str) -> None:
+    full = shared_client.get(f"/image/{shared_slide}/info").json()
     for part in ("image", "instrument"):
-        assert full[part] == client.get(f"/image/{slide}/info/{part}").json()
+        assert full[part] == shared_client.get(f"/image/{shared_slide}/info/{part}").json()
     for part in ("associated", "channels", "representations"):
-        assert full[part] == client.get(f"/image/{slide}/info/{part}").json()["items"]
+        assert full[part] == shared_client.get(f"/image/{shared_slide}/info/{part}").json()["items"]
 
 
-def test_every_file_of_an_upload_is_the_same_image(client: Any, slide: str) -> None:
-    directory = slide.partition("/")[0]
+def test_every_file_of_an_upload_is_the_same_image(shared_client: Any, shared_slide: str) -> None:
+    directory = shared_slide.partition("/")[0]
     tags = set()
     for alias in (
-        slide,
+        shared_slide,
         f"{directory}/processed/original.PYRTIFF",
         f"{directory}/processed/visualisation.PYRTIFF",
-        slide.replace("/", "%2F"),
+        shared_slide.replace("/", "%2F"),
     ):
-        answer = client.get(f"/image/{alias}/info")
+        answer = shared_client.get(f"/image/{alias}/info")
         assert answer.status_code == 200
         tags.add((answer.headers["etag"], answer.content))
     assert len(tags) == 1

@@ -69,6 +69,11 @@ def read(image: AbstractFormat, region: Region, reduction: int = 1) -> NDArray[A
     return image.reader.read_region(image.pyramid.base, region, Plane(), reduction)
 
 
+def counter(image: AbstractFormat) -> CountingReader:
+    assert isinstance(image.reader, CountingReader)
+    return image.reader
+
+
 def slow_reduced(pixels: NDArray[Any], reduction: int) -> NDArray[Any]:
     """The mean of every block, edges repeated; obvious and slow."""
     down, right = -pixels.shape[0] % reduction, -pixels.shape[1] % reduction
@@ -90,7 +95,7 @@ def test_regions_show_the_picture_and_it_is_decoded_once(source: LocalSource) ->
             assert pixels.flags.c_contiguous
             expected = PICTURE[region.top : region.bottom, region.left : region.right]
             np.testing.assert_array_equal(pixels, expected)
-        assert image.reader.decoded == 1  # type: ignore[attr-defined] - the counting reader's own
+        assert counter(image).decoded == 1
 
 
 @pytest.mark.parametrize("reduction", [2, 4, 8])
@@ -110,18 +115,18 @@ def test_bands_read_one_after_the_other_cost_one_decoding(source: LocalSource, c
     with source, PictureFormat(source, context=ReadContext(tile_cache=TileCache(cache_bytes))) as image:
         bands = [read(image, Region(0, y, WIDTH, min(8, HEIGHT - y))) for y in range(0, HEIGHT, 8)]
         np.testing.assert_array_equal(np.concatenate(bands), PICTURE)
-        assert image.reader.decoded == 1  # type: ignore[attr-defined] - the counting reader's own
+        assert counter(image).decoded == 1
 
 
 def test_a_picture_the_cache_keeps_is_not_held_twice_and_a_held_one_is_released(source: LocalSource) -> None:
     with source:
         with PictureFormat(source) as image:
             read(image, Region(0, 0, 1, 1))
-            assert image.reader._held is None  # type: ignore[attr-defined] - that nothing is held
+            assert counter(image)._held is None
         with PictureFormat(source, context=ReadContext(tile_cache=TileCache(0))) as image:
             read(image, Region(0, 0, 1, 1))
-            assert image.reader._held is not None  # type: ignore[attr-defined] - that it is held
-        assert image.reader._held is None  # type: ignore[attr-defined] - that closing released it
+            assert counter(image)._held is not None
+        assert counter(image)._held is None
 
 
 def test_threads_share_one_decoding_of_a_heavy_picture(source: LocalSource) -> None:
@@ -135,7 +140,7 @@ def test_threads_share_one_decoding_of_a_heavy_picture(source: LocalSource) -> N
             thread.start()
         for thread in threads:
             thread.join()
-        assert image.reader.decoded == 1  # type: ignore[attr-defined] - the counting reader's own
+        assert counter(image).decoded == 1
         assert all(np.array_equal(result, PICTURE) for result in results)
 
 

@@ -13,6 +13,7 @@ from pims.formats.engines.tiff.tags import Tag
 __all__ = ["HEADER_BYTES", "Field", "FieldType", "pack_directories", "pack_header"]
 
 HEADER_BYTES = 16
+ENTRY_BYTES = 20
 INLINE_BYTES = 8
 MAX_LONG = 2**32 - 1
 
@@ -89,8 +90,9 @@ def pack_directories(directories: Iterable[Iterable[Field]], offset: int) -> byt
 
 
 def _pack_directory(fields: Sequence[Field], offset: int, *, last: bool) -> bytes:
+    own_bytes = 8 + ENTRY_BYTES * len(fields) + 8
+    values_offset = offset + _aligned(own_bytes)
     entries, values = [struct.pack("<Q", len(fields))], bytearray()
-    values_offset = offset + 8 + 20 * len(fields) + 8
     for field in fields:
         if len(field.data) <= INLINE_BYTES:
             value = field.data.ljust(INLINE_BYTES, b"\0")
@@ -98,9 +100,8 @@ def _pack_directory(fields: Sequence[Field], offset: int, *, last: bool) -> byte
             value = struct.pack("<Q", values_offset + len(values))
             values += field.data.ljust(_aligned(len(field.data)), b"\0")
         entries.append(struct.pack("<2HQ", field.tag, field.type, field.count) + value)
-    values.extend(bytes(_aligned(values_offset + len(values)) - values_offset - len(values)))
     entries.append(struct.pack("<Q", 0 if last else values_offset + len(values)))
-    return b"".join([*entries, values])
+    return b"".join(entries).ljust(_aligned(own_bytes), b"\0") + values
 
 
 def _aligned(size: int) -> int:

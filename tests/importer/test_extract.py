@@ -1,0 +1,63 @@
+"""The copy of the user's file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from pims.errors import StorageError
+from pims.importer import extract
+from pims.importer.extract import copy_with_digest, digest_of, regular_size
+
+
+def ignore(fraction: float) -> None:
+    """No progress wanted."""
+
+
+@pytest.fixture(params=[True, False], ids=["shared", "written"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract, "CHUNK", 1000)
+    if not request.param:
+        monkeypatch.setattr(extract, "_share", lambda *arguments: 0)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 12_345])
+def test_a_copy_has_the_same_bytes_and_their_digest(tmp_path: Path, size: int) -> None:
+    source, destination = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(os.urandom(size))
+    fractions: list[float] = []
+    copied = copy_with_digest(source, destination, fractions.append)
+    assert destination.read_bytes() == source.read_bytes()
+    assert copied == (size, hashlib.sha256(source.read_bytes()).hexdigest())
+    assert digest_of(source) == copied[1]
+    assert regular_size(source) == size
+    assert fractions == sorted(fractions)
+    assert not fractions or fractions[-1] == 1
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_source_that_shrinks_meanwhile_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "a"
+    source.write_bytes(bytes(5000))
+    with pytest.raises(StorageError, match="shorter"):
+        copy_with_digest(source, tmp_path / "b", lambda fraction: os.truncate(source, 100))
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_source_that_grows_meanwhile_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "a"
+    source.write_bytes(bytes(5000))
+    with pytest.raises(StorageError, match="changed"):
+        copy_with_digest(source, tmp_path / "b", lambda fraction: os.truncate(source, 9000))
+
+
+def test_an_existing_file_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"new")
+    (tmp_path / "b").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        copy_with_digest(tmp_path / "a", tmp_path / "b", ignore)
+    assert (tmp_path / "b").read_bytes() == b"old"

@@ -1,0 +1,387 @@
+"""The command line, in processes of its own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pims import cli
+
+REPOSITORY = Path(__file__).parents[1]
+PLUGIN = Path(__file__).parent / "toy_plugin"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    return importlib.import_module("pims_plugin_format_toy")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """ROOT is tmp_path/root; the toy format is installed; no setting of this machine counts."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    paths = os.pathsep.join([str(PLUGIN), str(REPOSITORY)])
+    return {**kept, "PYTHONPATH": paths, "ROOT": str(tmp_path / "root")}
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
+    def run_pims(*arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pims.cli", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**environment, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run_pims
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Run]:
+    """As `run`, in this process: for what starts none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(PLUGIN))
+
+    def call_pims(*arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as context:
+            for name, value in {**environment, **settings}.items():
+                context.setenv(name, value)
+            try:
+                code = cli.main([str(argument) for argument in arguments])
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    handler = signal.getsignal(signal.SIGTERM)
+    yield call_pims
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, toys: Any) -> Path:
+    """Two good images, one of them deeper, beside what is to be left out."""
+    folder = tmp_path / "my images"
+    (folder / "sub folder").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    for name in ("b é.toy", "sub folder/a.toy", ".hidden/c.toy", ".d.toy"):
+        (folder / name).write_bytes(toys.Toy().as_bytes())
+    (folder / "loop").symlink_to(folder, target_is_directory=True)
+    return folder
+
+
+def uploads(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "root").glob("upload-*"))
+
+
+def assert_nothing_half_made(tmp_path: Path) -> None:
+    pending = tmp_path / "root" / ".pending"
+    assert not pending.exists() or list(pending.iterdir()) == []
+    assert all((upload / "processed" / "manifest.json").exists() for upload in uploads(tmp_path))
+
+
+def test_a_folder_is_imported_and_the_lines_say_what_became_of_it(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    done = run("import", folder)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "2 imported, 0 skipped, 0 failed"
+    assert sum("imported as TOY: upload-" in line for line in lines) == 2
+    assert any("b é.toy: detecting format" in line for line in lines)
+    assert len(uploads(tmp_path)) == 2
+
+    again = run("import", folder)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[-1] == "0 imported, 2 skipped, 0 failed"
+    assert_nothing_half_made(tmp_path)
+
+
+def test_json_is_one_object_a_line_and_nothing_else(run: Run, folder: Path, toys: Any) -> None:
+    (folder / "z bad.toy").write_bytes(toys.Toy(behaviour="segfault").as_bytes())
+    (folder / "text.txt").write_text("text")
+    done = run("import", "--json", folder)
+    assert done.returncode == 1
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(list(r) == ["source", "path", "format", "status", "step", "error"] for r in results)
+    by_name = {Path(result["source"]).name: result for result in results}
+    assert sorted(by_name) == ["a.toy", "b é.toy", "text.txt", "z bad.toy"]
+    assert by_name["a.toy"]["status"] == "DEPLOYED"
+    assert by_name["a.toy"]["error"] is None
+    assert by_name["text.txt"]["status"] == "ERROR_FORMAT"
+    assert by_name["z bad.toy"]["status"] == "ERROR_INTEGRITY"
+    assert "checking integrity" in done.stderr
+
+
+def test_a_missing_path_and_a_wrong_setting_are_one_line_and_exit_code_2(call: Run, folder: Path) -> None:
+    for done in (
+        call("import", folder, "missing file"),
+        call("import", folder, CONFIG_FILE="missing.env"),
+        call("import", folder, IMPORT_TIME_LIMIT="soon"),
+        call("serve", HOST="0.0.0.0"),
+        call("serve", "--host", "0.0.0.0"),
+        call("serve", "--port", "99999"),
+        call("serve", "--images", "missing file"),
+    ):
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "Traceback" not in done.stderr
+    assert "IMPORT_TIME_LIMIT" in call("check", IMPORT_TIME_LIMIT="soon").stderr
+
+
+def test_an_unknown_command_is_wrong_usage(call: Run) -> None:
+    assert call("destroy").returncode == 2
+    assert call().returncode == 2
+
+
+def test_a_failed_import_is_exit_code_1_and_the_summary_counts_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("text")
+    done = run("import", "text.txt")
+    assert done.returncode == 1
+    assert "ERROR_FORMAT: The content is of none of the formats" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 imported, 0 skipped, 1 failed"
+
+
+def test_names_that_are_no_text_are_imported(run: Run, tmp_path: Path, toys: Any) -> None:
+    (tmp_path / os.fsdecode(b"in\xff")).mkdir()
+    (tmp_path / os.fsdecode(b"in\xff/sl\xefde\x1b[2J.toy")).write_bytes(toys.Toy().as_bytes())
+    done = run("import", os.fsdecode(b"in\xff"))
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert json.loads(run("import", "--json", os.fsdecode(b"in\xff")).stdout)["status"] == "SKIPPED"
+
+
+def test_many_files_get_only_results(run: Run, tmp_path: Path, toys: Any) -> None:
+    for number in range(11):
+        (tmp_path / f"{number}.toy").write_bytes(toys.Toy(width=20 + number).as_bytes())
+    done = run("import", *tmp_path.glob("*.toy"))
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_import_leaves_nothing(
+    environment: dict[str, str], tmp_path: Path, toys: Any, number: signal.Signals
+) -> None:
+    (tmp_path / "loop.toy").write_bytes(toys.Toy(behaviour="loop").as_bytes())
+    with subprocess.Popen(
+        [sys.executable, "-m", "pims.cli", "import", "loop.toy"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        while "checking" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode != 0
+    deadline = time.monotonic() + 10
+    while number is signal.SIGHUP and list((tmp_path / "root" / ".pending").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert_nothing_half_made(tmp_path)
+    assert uploads(tmp_path) == []
+
+
+def test_formats_are_listed_with_their_plug_in(call: Run) -> None:
+    assert "TOY" in call("formats").stdout
+    formats = json.loads(call("formats", "--json").stdout)
+    facts = {fact["id"]: fact for fact in formats}
+    assert facts["TOY"]["importable"]
+    assert facts["PYRTIFF"]["plugin"] == "pims.formats.common"
+
+
+def test_a_plug_in_that_fails_to_load_is_named_and_stops_nothing(
+    run: Run, tmp_path: Path, environment: dict[str, str], folder: Path
+) -> None:
+    broken = tmp_path / "plugins" / "pims_plugin_format_broken"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("import a_module_that_is_not_there")
+    paths = os.pathsep.join([str(broken.parent), environment["PYTHONPATH"]])
+    done = run("check", PYTHONPATH=paths)
+    assert done.returncode == 1
+    assert "WRONG: plug-in pims_plugin_format_broken: ModuleNotFoundError" in done.stdout
+    assert run("import", folder, PYTHONPATH=paths).returncode == 0
+
+
+def test_a_plug_in_that_starts_threads_is_told_and_no_import_is_run(
+    run: Run, tmp_path: Path, environment: dict[str, str], folder: Path
+) -> None:
+    threaded = tmp_path / "plugins" / "pims_plugin_format_threaded"
+    threaded.mkdir(parents=True)
+    (threaded / "__init__.py").write_text(
+        "import threading\nFORMATS = ()\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    paths = os.pathsep.join([str(threaded.parent), environment["PYTHONPATH"]])
+    done = run("import", folder, PYTHONPATH=paths)
+    assert done.returncode == 1
+    assert "must not start threads" in done.stdout
+
+
+def test_check_says_that_everything_is_in_order(call: Run, tmp_path: Path) -> None:
+    done = call("check", AUTH="network", AUTH_SECRET="do not tell")
+    assert done.returncode == 0, done.stdout
+    assert "everything is in order" in done.stdout
+    assert "do not tell" not in done.stdout
+    for word in ("ROOT = ", "numpy ", "imagecodecs ", "GB free", "TOY"):
+        assert word in done.stdout
+    assert not (tmp_path / "root").exists()
+
+
+def test_check_finds_a_root_that_is_a_file(call: Run, tmp_path: Path) -> None:
+    (tmp_path / "root").write_text("not a directory")
+    done = call("check")
+    assert done.returncode == 1
+    assert "WRONG: ROOT: " in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second filesystem")
+def test_check_finds_a_writing_path_on_another_filesystem(call: Run, tmp_path: Path) -> None:
+    done = call("check", WRITING_PATH="/dev/shm")
+    if Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("one filesystem only")
+    assert done.returncode == 1
+    assert "WRONG: WRITING_PATH: must be on the same filesystem as ROOT" in done.stdout
+
+
+def test_a_demonstration_slide_is_written_or_imported(run: Run, tmp_path: Path) -> None:
+    done = run("demo", "--output", "slide.tiff", "--size", "600")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "slide.tiff").stat().st_size > 1000
+    assert run("demo", "--output", "slide.tiff").returncode == 2
+    done = run("demo", "--import", "--size", "600")
+    assert done.returncode == 0, done.stderr
+    assert len(uploads(tmp_path)) == 1
+    assert_nothing_half_made(tmp_path)
+
+
+def test_the_script_of_the_importer_takes_a_path(
+    environment: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    script = REPOSITORY / "pims" / "importer" / "import_local_images.py"
+    done = subprocess.run(
+        [sys.executable, script, "--path", folder],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert len(uploads(tmp_path)) == 2
+
+
+# pims serve -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def serve(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str | Path, module: str = "pims.cli") -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", module, *(["serve"] if module == "pims.cli" else [])]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([*command, *map(str, arguments)], cwd=tmp_path, env=environment, **pipes)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def wait_for(url: str, process: subprocess.Popen[str]) -> int:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return int(answer.status)
+        except (urllib.error.URLError, ConnectionError):
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_the_server_starts_says_where_and_imports_meanwhile(
+    serve: Callable[..., subprocess.Popen[str]], free_port: int, folder: Path, tmp_path: Path, run: Run
+) -> None:
+    process = serve("--port", str(free_port), "--images", folder)
+    assert process.stdout is not None
+    address = f"http://127.0.0.1:{free_port}"
+    assert process.stdout.readline() == f"PIMS: {address}/   API documentation: {address}/docs\n"
+    assert wait_for(f"{address}/info", process) == 200
+    while "imported, " not in (line := process.stdout.readline()):
+        assert line
+    assert len(uploads(tmp_path)) == 2
+
+    second = run("serve", "--port", str(free_port))
+    assert second.returncode == 2
+    assert f"port {free_port}: Address already in use" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_runs_beside_the_server_ends_with_it(
+    serve: Callable[..., subprocess.Popen[str]],
+    free_port: int,
+    toys: Any,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    (tmp_path / "loop.toy").write_bytes(toys.Toy(behaviour="loop").as_bytes())
+    process = serve("--port", str(free_port), "--images", "loop.toy")
+    assert process.stdout is not None and process.stderr is not None
+    while "checking" not in process.stdout.readline():
+        assert process.poll() is None
+    wait_for(f"http://127.0.0.1:{free_port}/info", process)
+    process.send_signal(number)
+    if number is not signal.SIGKILL:
+        # The pipes end when the last process that holds them has.
+        assert "Traceback" not in process.stderr.read()
+        process.wait(20)
+    deadline = time.monotonic() + 10
+    while list((tmp_path / "root" / ".pending").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert uploads(tmp_path) == []
+
+
+def test_main_is_the_server(serve: Callable[..., subprocess.Popen[str]], free_port: int) -> None:
+    process = serve("--port", str(free_port), module="pims.main")
+    assert wait_for(f"http://127.0.0.1:{free_port}/info", process) == 200
