@@ -220,8 +220,8 @@ def _errors() -> Iterator[str]:
     yield "Every answer that is no success is `application/problem+json` (RFC 9457): `type`, `title`,"
     yield "`status`, `detail` (a sentence), `instance` (the path asked), and `errors`, a list of"
     yield '`{"in", "name", "reason", "value"}` when parameters are wrong. `details` repeats `detail`. The'
-    yield "`type` of the problems below is `urn:pims:problem:` and the name; other errors of HTTP, such as 405,"
-    yield "have the type `about:blank`."
+    yield "`type` of the problems below is `urn:pims:problem:` and the name; other errors of HTTP, such as"
+    yield "405, have the type `about:blank`."
     yield ""
     rows = (
         (str(kind.status), _code(kind.name), kind.title, _code(error.__name__), _reason(error))
@@ -246,13 +246,14 @@ def _reason(error: type[Exception]) -> str:
 
 
 def _http() -> Iterator[str]:
-    yield "The same in machine-readable form is at `/openapi.json`, and to click on at `/docs` (both without"
-    yield "network). Every path that answers GET answers HEAD. Paths that give images may end with `.jpg`,"
+    yield "A running server has the same at `/docs` to read, at `/swagger` to try, and at `/openapi.json` for"
+    yield "programs. Every path that answers GET answers HEAD. Paths that give images may end with `.jpg`,"
     yield "`.png` or `.webp`; the extension wins over the `Accept` header. Images carry `ETag` and"
     yield "`Cache-Control`, and are revalidated with `If-None-Match`. The header `X-Image-Size-Safety`"
     yield "(SAFE_REJECT, SAFE_RESIZE, UNSAFE) says what happens when an output is too large. Errors are"
-    yield "described in [errors](errors.md). `{filepath}` is the path of an image, `upload-<uuid>/<name>`: what"
-    yield "`pims import` prints and the page at `/` links to; slashes may be written as they are or as %2F."
+    yield "described in [errors](errors.md). `{filepath}` is the path of an image, `upload-<uuid>/<name>`:"
+    yield "what `pims import` prints and the page at `/` links to; slashes may be written as they are or as"
+    yield "%2F."
     yield ""
     description = _openapi()
     for path, operations in description["paths"].items():

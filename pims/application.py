@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -37,10 +37,9 @@ REQUEST_HEADERS = ("Authorization", "If-None-Match", "X-Annotation-Origin", "X-I
 RESPONSE_HEADERS = ("ETag", "X-Image-Size-Limit", "X-Pims-Cache")
 
 
-def create_app(composition: Composition, *, allowed_hosts: Iterable[str] = ()) -> FastAPI:
+def create_app(composition: Composition) -> FastAPI:
     """The application that answers for `composition`, and closes it when it shuts down.
 
-    `allowed_hosts` are names this server answers for besides those of this machine, with AUTH=off.
     `app.state.services` is what the routes work with.
     """
     settings = composition.settings
@@ -57,7 +56,7 @@ def create_app(composition: Composition, *, allowed_hosts: Iterable[str] = ()) -
         redirect_slashes=False,
         lifespan=_lifespan(composition),
     )
-    app.state.services = _services(composition, _authorizer(settings, allowed_hosts))
+    app.state.services = _services(composition, _authorizer(settings))
     app.include_router(api_router(base))
     _publish_openapi(app, base)
     install_handlers(app)
@@ -96,9 +95,9 @@ def _services(composition: Composition, authorizer: Authorizer) -> Services:
     )
 
 
-def _authorizer(settings: Settings, allowed_hosts: Iterable[str]) -> Authorizer:
+def _authorizer(settings: Settings) -> Authorizer:
     if settings.auth is Auth.OFF:
-        return LoopbackAuthorizer(allowed_hosts)
+        return LoopbackAuthorizer(settings.allowed_hosts)
     secret = settings.auth_secret.get_secret_value() if settings.auth_secret else None
     return NetworkAuthorizer(settings.auth_networks, secret)
 

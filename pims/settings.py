@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     auth_secret: SecretStr | None = Field(
         None, description="With AUTH=network: a shared secret, sent as `Authorization: Bearer <secret>`."
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="With AUTH=off: comma-separated names, besides localhost, under which this server "
+        "may be asked, for instance by a proxy on the same machine.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Comma-separated origins whose pages may use the API from a browser."
     )
@@ -126,7 +131,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, dotenv_settings
 
-    @field_validator("auth_networks", "cors_origins", mode="before")
+    @field_validator("allowed_hosts", "auth_networks", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -1,13 +1,16 @@
-"""The outermost layer of the application: HEAD, errors nobody expected, headers of every answer."""
+"""The outermost layer of the application: HEAD, bodies too large, errors nobody expected."""
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pims.api.errors import instance_of, log_failure, problem
 
 __all__ = ["Boundary"]
 
+MAX_BODY = 16 << 20
+"""Bytes of a request's body. Annotations may be long; nothing here takes files."""
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
 
@@ -17,6 +20,7 @@ class Boundary:
     - HEAD is answered as GET without the body: the same status and headers by construction, on every path.
     - What no handler expected becomes a 500 that tells nothing, and an entry in the log. Once the answer
       has begun it is too late for that: the exception goes on and the server drops the connection.
+    - A body is read up to a limit, whatever length it claims.
     - No answer may be taken by a browser for another type than it says.
     """
 
@@ -29,6 +33,15 @@ class Boundary:
             return
         head = scope["method"] == "HEAD"
         started = False
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                raise HTTPException(413)
+            return message
 
         async def send_on(message: Message) -> None:
             nonlocal started
@@ -40,7 +53,7 @@ class Boundary:
             await send(message)
 
         try:
-            await self.app({**scope, "method": "GET"} if head else scope, receive, send_on)
+            await self.app({**scope, "method": "GET"} if head else scope, receive_some, send_on)
         except Exception as error:  # the process boundary: a bug must not take the connection down
             if started:
                 raise

@@ -15,6 +15,7 @@ not allowed                              401     a credential would help
 ..                                       403     it would not
 ..                                       421     the Host is not one this server answers for
 none of the accepted types               406
+the body is larger than any needs        413
 the stored file can't be read            409     the request is right and the state of the image is not:
                                                  repeating it won't help before the image is imported
                                                  again, and no server should be restarted for it
@@ -149,6 +150,7 @@ GENERIC = {
 
 SENTENCES = {
     404: "There is nothing at this path.",
+    413: "The body of this request is larger than any request needs.",
     405: "This method can't be used on this path; the Allow header lists those that can.",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pims.cache.object import SimpleDataCache, cached_property
+from pims.errors import StorageError
 from pims.files.layout import UploadDirectory
 from pims.files.manifest import Manifest
 from pims.files.source import LocalSource
@@ -36,7 +37,10 @@ class OpenedImage(SimpleDataCache):
         self.filepath = f"{directory.path.name}/{manifest.file_name}"
         self.identity = f"{manifest.uuid}/{manifest.series}/{manifest.revision}"
         """The same for every alias and in every process; changes when what can be seen does."""
-        self.metadata = ImageMetadata.from_dict(manifest.metadata)
+        try:
+            self.metadata = ImageMetadata.from_dict(manifest.metadata)
+        except ValueError as error:
+            raise StorageError(f"{directory.manifest.name}: {error}") from error
         self.spatial = spatial
         self.reader = spatial.reader
         self.pyramid: Pyramid = spatial.pyramid

@@ -7,11 +7,17 @@ import stat
 import threading
 from pathlib import Path
 
-from pims.errors import ImageNotFound, RepresentationNotFound, StorageError
+from pims.errors import (
+    FormatNotFound,
+    ImageNotFound,
+    RepresentationNotFound,
+    StorageError,
+    UnsupportedFeature,
+)
 from pims.files.layout import PREFIX, Role, UploadDirectory, split_path
 from pims.files.manifest import Manifest
 from pims.files.source import LocalSource
-from pims.formats.abstract import ReadContext
+from pims.formats.abstract import AbstractFormat, ReadContext
 from pims.formats.registry import FormatRegistry
 from pims.images.image import OpenedImage
 
@@ -66,12 +72,20 @@ class Opener:
         path = directory.spatial(manifest.spatial_format)
         source = LocalSource(self._contained(path))
         try:
-            fmt = self.registry.get(manifest.spatial_format)
+            fmt = self._format(manifest.spatial_format)
             spatial = fmt(source, series=manifest.series, context=self._context)
             return OpenedImage(directory, manifest, source, spatial)
         except BaseException:
             source.close()
             raise
+
+    def _format(self, identifier: str) -> type[AbstractFormat]:
+        try:
+            return self.registry.get(identifier)
+        except FormatNotFound as error:
+            raise UnsupportedFeature(
+                f"This image is stored as {identifier}, which no installed plug-in reads."
+            ) from error
 
     def list_uploads(self) -> list[Manifest]:
         """The manifests of all uploads, newest first; a damaged one is left out."""

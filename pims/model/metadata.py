@@ -98,7 +98,17 @@ class ImageMetadata:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ImageMetadata:
-        """Inverse of `as_dict`; unknown keys are left out, so that an older server reads a newer manifest."""
+        """Inverse of `as_dict`; unknown keys are left out, so that an older server reads a newer manifest.
+
+        Raises ValueError when the values are not those of an image.
+        """
+        try:
+            return cls._from_dict(values)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"these are not the metadata of an image: {error}") from error
+
+    @classmethod
+    def _from_dict(cls, values: dict[str, Any]) -> ImageMetadata:
         known = {field.name for field in dataclasses.fields(cls)}
         kept = {key: value for key, value in values.items() if key in known}
         kept["channels"] = tuple(Channel(**channel) for channel in kept.get("channels", ()))

@@ -32,7 +32,7 @@ from pims.formats.registry import FormatRegistry, discover_formats
 from pims.importer.events import EventState, ImportResult, ImportStatus, ImportStep
 from pims.importer.failure import signal_sentence, status_of_step, time_sentence
 from pims.importer.known import KnownUploads
-from pims.tasks.protocol import Job, Setup, event_from, job_from, result_line, setup_from
+from pims.tasks.protocol import Job, Setup, event_from, job_from, ready_line, result_line, setup_from
 from pims.tasks.worker_process import fork_worker
 
 __all__ = ["ImportServer", "left_behind", "main"]
@@ -95,6 +95,7 @@ class ImportServer:
         self._selector.register(self._requests, selectors.EVENT_READ)
         self._selector.register(self._wake_reading, selectors.EVENT_READ)
         try:
+            self._write(ready_line())
             while not self._stopping:
                 for key, _ in self._selector.select(self._patience()):
                     self._on_readable(key.fd)

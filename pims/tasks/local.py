@@ -163,8 +163,10 @@ class ImportProcesses:
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         """The thread that hears one server of imports until it ends."""
         assert process.stdout is not None and process.stdin is not None
+        ready = False
         with process.stdout:
             for line in process.stdout:
+                ready = True
                 self._on_line(line)
         code = process.wait()
         with contextlib.suppress(OSError):
@@ -174,13 +176,24 @@ class ImportProcesses:
                 self._process = None
             lost = [entry for entry in self._running.values() if entry.process is process]
             if lost and not self._closed:
-                logger.error("the server of imports ended with code %d; it is started again", code)
+                logger.error("the server of imports ended with code %d", code)
+            if not ready:  # it can't start: the next one would not either
+                lost += self._take_waiting()
             for entry in lost:
                 self._give_up(entry, f" (code {code})")
             self._dispatch()
 
+    def _take_waiting(self) -> list[_Import]:
+        """Those that wait, as if they had been started. The lock is held."""
+        taken = [entry for entry in self._waiting if entry.future.set_running_or_notify_cancel()]
+        self._waiting.clear()
+        self._running |= {entry.job.id: entry for entry in taken}
+        return taken
+
     def _on_line(self, line: bytes) -> None:
         message = json.loads(line)
+        if "ready" in message:
+            return
         entry = self._running[message["id"]]
         if "event" in message:
             event = event_from(message["event"])

@@ -3,7 +3,8 @@
 ::
 
     to the server     {"setup": {...}} once, then {"job": {...}} for every import
-    from the server   {"id": 1, "event": {...}} ..., then one {"id": 1, "result": {...}}
+    from the server   {"ready": true} once, then for every import
+                      {"id": 1, "event": {...}} ..., then one {"id": 1, "result": {...}}
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "event_line",
     "job_from",
     "job_line",
+    "ready_line",
     "result_from",
     "result_line",
     "setup_from",
@@ -71,6 +73,10 @@ def _line(message: dict[str, Any]) -> bytes:
 
 def setup_line(setup: Setup) -> bytes:
     return _line({"setup": dataclasses.asdict(setup)})
+
+
+def ready_line() -> bytes:
+    return _line({"ready": True})
 
 
 def job_line(job: Job) -> bytes:

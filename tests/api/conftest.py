@@ -118,17 +118,16 @@ def write_upload(
 
 @contextmanager
 def clients(root: Path) -> Iterator[MakeClient]:
-    """Makes applications over `root`; keywords are settings, but the client's address and allowed_hosts."""
+    """Makes applications over `root`; keywords are settings, but the client's address."""
     with ExitStack() as opened:
 
         def make(
             client: tuple[str, int] = ("127.0.0.1", 40000),
-            allowed_hosts: tuple[str, ...] = (),
             **settings: Any,
         ) -> Client:
             composition = Composition(Settings.load({}, root=root, **settings))
             opened.callback(composition.close)
-            return Client(create_app(composition, allowed_hosts=allowed_hosts), client)
+            return Client(create_app(composition), client)
 
         yield make
 

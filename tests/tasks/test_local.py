@@ -239,6 +239,24 @@ def test_a_server_of_imports_that_is_killed_is_started_again(
     assert_nothing_half_made()
 
 
+def test_a_server_of_imports_that_can_t_start_is_not_tried_for_every_file(
+    options: ImportOptions,
+    write_toy: WriteToy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cv2.py").write_text("raise SystemExit(5)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    sources = [write_toy(f"{number}.toy") for number in range(20)]
+    with ImportProcesses(options, SMALL) as processes:
+        results = list(processes.run(sources))
+    assert len(results) == 20
+    assert all("(code 5)" in str(result.error) for result in results)
+    assert caplog.text.count("the server of imports ended") == 1
+
+
 def test_nothing_stays_when_who_started_the_imports_is_killed(
     options: ImportOptions, write_toy: WriteToy, assert_nothing_half_made: Check
 ) -> None:

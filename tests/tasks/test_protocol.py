@@ -72,6 +72,7 @@ def test_the_server_of_imports_speaks_only_json_on_its_output(
         server.stdin.close()
         assert b"nonsense" in server.stderr.read()
     assert server.returncode == 0
+    assert messages.pop(0) == {"ready": True}
     assert {message["id"] for message in messages} == {1}
     assert messages[-1]["result"]["status"] == "DEPLOYED"
     assert messages[-1]["result"]["path"] == "upload-00000000-0000-4000-8000-000000000001/noise.toy"

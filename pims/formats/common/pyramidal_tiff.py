@@ -11,14 +11,16 @@ __all__ = ["PyrTIFFChecker", "PyrTIFFFormat"]
 
 
 class PyrTIFFChecker(AbstractChecker):
-    """A TIFF whose first image is tiled and has tiled, smaller versions of itself."""
+    """A TIFF whose first image is tiled and has tiled, smaller versions of itself, or fits in one tile."""
 
     @classmethod
     def match(cls, probe: Probe) -> bool:
         if probe.tiff is None or not probe.tiff.directories[0].is_tiled:
             return False
         levels = reduced_levels(probe.tiff)
-        return len(levels) > 1 and all(level.is_tiled for level in levels)
+        base = levels[0]
+        complete = len(levels) > 1 or (base.width <= base.tile_width and base.height <= base.tile_height)
+        return complete and all(level.is_tiled for level in levels)
 
 
 class PyrTIFFFormat(TiffFormat):

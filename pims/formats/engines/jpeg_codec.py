@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pims.errors import CorruptFile, LimitExceeded, UnsupportedFeature
 from pims.formats.engines import jpeg_header as markers
 from pims.formats.engines.jpeg_header import JpegColor, JpegHeader
-from pims.formats.engines.tiff.decode import box_reduce
+from pims.formats.engines.reduce import box_reduce
 
-__all__ = ["decode_jpeg", "pure_stream"]
+__all__ = ["decode_jpeg", "is_padding", "pure_stream"]
 
 JFIF = bytes.fromhex("ffe0 0010") + b"JFIF\0" + bytes.fromhex("0101 00 0001 0001 0000")
 ADOBE = bytes.fromhex("ffee 000e") + b"Adobe" + bytes.fromhex("0064 0000 0000")
@@ -119,7 +119,7 @@ def _decode(stream: bytes, header: JpegHeader, width: int, height: int) -> NDArr
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(stream, **options)
         except ValueError as error:
-            if not _is_padding(error, stream):
+            if not is_padding(error, stream):
                 raise
             pixels = simplejpeg.decode_jpeg(stream, strict=False, **options)
     except ValueError as error:
@@ -134,7 +134,7 @@ def _decode(stream: bytes, header: JpegHeader, width: int, height: int) -> NDArr
     return pixels
 
 
-def _is_padding(warning: ValueError, stream: bytes) -> bool:
+def is_padding(warning: ValueError, stream: bytes) -> bool:
     """Whether all that was found wrong are a few bytes, or zeros, after the last block.
 
     That warning comes after every block was decoded; as the first one, no other came before it.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pims.errors import LimitExceeded
 from pims.formats.abstract import AbstractFormat, AbstractReader
-from pims.formats.engines.tiff.decode import box_reduce
+from pims.formats.engines.reduce import box_reduce
 from pims.model.geometry import Region
 from pims.model.limits import Limits
 from pims.model.metadata import Channel, ImageMetadata

@@ -7,14 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pims.formats.engines.tiff.decode import SegmentDecoder, box_reduce
+from pims.errors import CorruptFile, LimitExceeded
+from pims.formats.engines.reduce import box_reduce
+from pims.formats.engines.tiff.decode import SegmentDecoder
 from pims.formats.engines.tiff.directory import TiffDirectory
 from pims.formats.engines.tiff.segments import SegmentTable
+from pims.formats.engines.tiff.tags import Compression
 from pims.formats.engines.tile_cache import TileCache
 from pims.model.encoded import EncodedTile
 from pims.model.geometry import Region
 
 __all__ = ["TiffImage"]
+
+BAND_PIXELS = 1 << 22
+"""Pixels held at once of what is shrunk after its decoding, and ..."""
+MAX_BAND_TILE = 512
+"""... up to this many rows of them in any case: tiles are not decoded many times over."""
 
 
 class TiffImage:
@@ -34,9 +42,12 @@ class TiffImage:
 
     def read(self, region: Region, reduction: int = 1) -> NDArray[Any]:
         """The pixels of a region inside the image; see AbstractReader.read_region."""
-        if reduction > 1 and (self.tile_width % reduction or self.tile_height % reduction):
-            return box_reduce(self._compose(region, 1), reduction)
-        return self._compose(region, reduction)
+        try:
+            if reduction > 1 and (self.tile_width % reduction or self.tile_height % reduction):
+                return self._shrunk(region, reduction)
+            return self._compose(region, reduction)
+        except MemoryError as error:
+            raise LimitExceeded("There is not enough memory to read so large a part of the image.") from error
 
     def stored(self, column: int, row: int, *, may_block: bool) -> EncodedTile | None:
         """The complete JPEG of a tile, when it shows exactly what `read` gives; see read_stored_tile."""
@@ -46,12 +57,31 @@ class TiffImage:
             or (row + 1) * self.tile_height > self.height
         ):
             return None
-        place = self.segments.locate(row * self.segments.columns + column, may_block=may_block)
+        data = self._stored_bytes(row * self.segments.columns + column, may_block=may_block)
+        jpeg = None if data is None else self.decoder.as_jpeg(data)
+        return None if jpeg is None else EncodedTile("image/jpeg", jpeg)
+
+    def _stored_bytes(self, index: int, *, may_block: bool = True) -> bytes | None:
+        """A segment as it is stored; None for one that is not (sparse)."""
+        place = self.segments.locate(index, may_block=may_block)
         if place is None:
             return None
-        data = self._source.pread(*place, may_block=may_block)
-        assert self.decoder.splicer is not None
-        return EncodedTile("image/jpeg", self.decoder.splicer.complete(data))
+        offset, size = place
+        if size > self.decoder.max_stored_bytes:
+            if self.decoder.compression != Compression.NONE:
+                raise CorruptFile(f"A tile of {self.tile_width} x {self.tile_height} px claims {size} bytes.")
+            size = self.decoder.max_stored_bytes
+        return self._source.pread(offset, size, may_block=may_block)
+
+    def _shrunk(self, region: Region, reduction: int) -> NDArray[Any]:
+        """Read, then shrunk, band by band: for tiles that the reduction does not divide."""
+        rows = max(BAND_PIXELS // region.width, min(self.tile_height, MAX_BAND_TILE), 1)
+        rows = -(-rows // reduction) * reduction
+        bands = [
+            Region(region.left, top, region.width, min(rows, region.bottom - top))
+            for top in range(region.top, region.bottom, rows)
+        ]
+        return np.concatenate([box_reduce(self._compose(band, 1), reduction) for band in bands])
 
     def _compose(self, region: Region, reduction: int) -> NDArray[Any]:
         tile_width, tile_height = self.tile_width // reduction, self.tile_height // reduction
@@ -92,11 +122,10 @@ class TiffImage:
         return pixels
 
     def _decode_cut(self, index: int, width: int, height: int, reduction: int) -> NDArray[Any]:
-        place = self.segments.locate(index)
-        if place is None:
+        data = self._stored_bytes(index)
+        if data is None:
             shape = (-(-height // reduction), -(-width // reduction), self.decoder.samples)
             return np.full(shape, self.decoder.background(), self.decoder.dtype)
-        data = self._source.pread(*place)
         rows = self.tile_height if self._tiled else height
         if self.decoder.can_reduce and width % reduction == 0 and height % reduction == 0:
             pixels = self.decoder.decode(data, rows, reduction)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from pims.errors import CorruptFile, LimitExceeded, UnsupportedFeature
 from pims.formats.engines.tiff.directory import TiffDirectory
-from pims.formats.engines.tiff.jpeg import JpegSplicer, decode_jpeg
+from pims.formats.engines.tiff.jpeg import JpegSplicer, decode_jpeg, is_common
 from pims.formats.engines.tiff.tags import Compression, Photometric, Tag
 
-__all__ = ["SegmentDecoder", "box_reduce"]
+__all__ = ["SegmentDecoder"]
 
 SLACK = 65_536
 """Bytes a compressed segment may decode to beyond what the image needs, as some writers' do."""
+STORED_SLACK = 1 << 20
+"""Bytes a compressed segment may have beyond twice its decoded size: tables, profiles."""
 
 DECOMPRESSORS: dict[int, Callable[..., Any]] = {
     Compression.LZW: imagecodecs.lzw_decode,
@@ -31,6 +32,7 @@ NAMES = {
     33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34925: "LZMA", 50001: "WebP",
 }  # fmt: skip
 PHOTOMETRICS = {3: "a colour palette", 4: "a mask", 5: "CMYK", 8: "CIE L*a*b*"}
+READABLE = (Photometric.MINISWHITE, Photometric.MINISBLACK, Photometric.RGB, Photometric.YCBCR)
 ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA = 1, 2
 
 
@@ -46,10 +48,10 @@ class SegmentDecoder:
         self.photometric = directory.photometric
         self.stored_samples = directory.samples_per_pixel
         self.width, self.height = directory.tile_width, directory.tile_height
-        self._predictor = directory.integer(Tag.PREDICTOR, 1)
+        self._differences = directory.integer(Tag.PREDICTOR, 1) == 2 and self.compression in DECOMPRESSORS
         self.samples = self._pixel_samples()
-        self._alpha = self._alpha_kind(directory)
         self._require_supported(directory)
+        self._alpha = self._find_alpha(directory)
         self.dtype = np.dtype(f"uint{directory.bits_per_sample}")
         self._stored_dtype = np.dtype(f"{directory.file.byte_order}u{self.dtype.itemsize}")
         size = self.width * self.height * self.stored_samples * self.dtype.itemsize
@@ -59,6 +61,8 @@ class SegmentDecoder:
                 f"{size >> 20} MiB decoded; this server decodes at most "
                 f"{directory.file.limits.max_segment_bytes >> 20} MiB at once."
             )
+        self.max_stored_bytes = size if self.compression == Compression.NONE else 2 * size + STORED_SLACK
+        """A segment that says it has more is damaged, or holds more than pixels."""
         self.splicer: JpegSplicer | None = None
         if self.compression == Compression.JPEG:
             self.splicer = JpegSplicer(
@@ -67,10 +71,16 @@ class SegmentDecoder:
                 grey=self.stored_samples == 1,
             )
 
+    def as_jpeg(self, data: bytes) -> bytes | None:
+        """A stored segment made a complete JPEG file, when it shows exactly the pixels that `decode` gives."""
+        if self.splicer is None or self.photometric == Photometric.MINISWHITE or not is_common(data):
+            return None
+        return self.splicer.complete(data)
+
     @property
     def is_sendable(self) -> bool:
-        """Whether a stored segment, made complete, shows exactly the pixels that `decode` gives."""
-        return self.splicer is not None and self._alpha is None and self.photometric != Photometric.MINISWHITE
+        """Whether `as_jpeg` may give something."""
+        return self.splicer is not None and self.photometric != Photometric.MINISWHITE
 
     def decode(self, data: bytes, rows: int, reduction: int = 1) -> NDArray[Any]:
         """The pixels of one stored segment.
@@ -90,7 +100,7 @@ class SegmentDecoder:
         else:
             pixels = self._decode_samples(data, rows)
         if self.photometric == Photometric.MINISWHITE:
-            pixels = np.iinfo(self.dtype).max - pixels
+            pixels[:, :, :1] = np.iinfo(self.dtype).max - pixels[:, :, :1]
         if self.stored_samples > self.samples:
             pixels = self._without_extra_samples(pixels)
         return pixels
@@ -109,13 +119,13 @@ class SegmentDecoder:
         if self.compression != Compression.NONE:
             try:
                 data = DECOMPRESSORS[self.compression](data, out=size + SLACK)
-            except (RuntimeError, ValueError, MemoryError) as error:
+            except (RuntimeError, ValueError) as error:
                 raise CorruptFile(f"A tile can't be decompressed: {error}.") from error
         if len(data) < size:
             raise CorruptFile(f"A tile holds {len(data)} bytes of pixels instead of {size}.")
         stored = np.frombuffer(data, self._stored_dtype, size // self.dtype.itemsize)
         pixels = stored.reshape(rows, self.width, self.stored_samples).astype(self.dtype, copy=True)
-        if self._predictor == 2:
+        if self._differences:
             imagecodecs.delta_decode(pixels, axis=1, out=pixels)
         return pixels
 
@@ -123,10 +133,11 @@ class SegmentDecoder:
         color = np.ascontiguousarray(pixels[:, :, : self.samples])
         if self._alpha is None:
             return color
+        kind, index = self._alpha
         top = float(np.iinfo(self.dtype).max)
-        opacity = pixels[:, :, self.samples : self.samples + 1] / top
+        opacity = pixels[:, :, index : index + 1] / top
         ground = (1 - opacity) * self.background()
-        front = color if self._alpha == ASSOCIATED_ALPHA else color * opacity
+        front = color if kind == ASSOCIATED_ALPHA else color * opacity
         return np.clip(np.rint(front + ground), 0, top).astype(self.dtype)
 
     def _pixel_samples(self) -> int:
@@ -135,25 +146,28 @@ class SegmentDecoder:
             raise CorruptFile(f"The image says it has colours, and {self.stored_samples} samples a pixel.")
         return 3 if color else 1
 
-    def _alpha_kind(self, directory: TiffDirectory) -> int | None:
-        if self.stored_samples == self.samples:
-            return None
+    def _find_alpha(self, directory: TiffDirectory) -> tuple[int, int] | None:
+        """Kind and index of the sample that is alpha, when there is one."""
         extra = directory.integers(Tag.EXTRA_SAMPLES)
-        return extra[0] if extra and extra[0] in (ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA) else None
+        for index, kind in enumerate(extra, start=self.samples):
+            if kind in (ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA) and index < self.stored_samples:
+                return kind, index
+        return None
 
     def _require_supported(self, directory: TiffDirectory) -> None:
         bits = directory.bits_per_sample
         formats = set(directory.integers(Tag.SAMPLE_FORMAT)[:1]) - {1, 4}
         jpeg = self.compression == Compression.JPEG
+        predictor = directory.integer(Tag.PREDICTOR, 1)
         unsupported = None
         if self.compression not in (Compression.NONE, Compression.JPEG, *DECOMPRESSORS):
             name = NAMES.get(self.compression, f"number {self.compression}")
             unsupported = f"the compression {name}"
         elif bits not in (8, 16) or (jpeg and bits != 8):
-            unsupported = f"{bits} bits per sample" + (" in JPEG" if jpeg else "")
+            unsupported = f"{bits} bit{'s' * (bits != 1)} per sample" + (" in JPEG" if jpeg else "")
         elif formats:
             unsupported = "signed or floating-point pixels"
-        elif self.photometric in PHOTOMETRICS or self.photometric > Photometric.YCBCR:
+        elif self.photometric not in READABLE:
             unsupported = PHOTOMETRICS.get(self.photometric, f"the colour space {self.photometric}")
         elif self.photometric == Photometric.YCBCR and not jpeg:
             unsupported = "YCbCr colours without JPEG"
@@ -163,25 +177,9 @@ class SegmentDecoder:
             unsupported = f"{self.stored_samples} grey samples a pixel"
         elif self.stored_samples > 1 and directory.integer(Tag.PLANAR_CONFIGURATION, 1) != 1:
             unsupported = "samples stored in separate planes"
-        elif not jpeg and self._predictor not in (1, 2):
-            unsupported = f"the predictor {self._predictor}"
+        elif self.compression in DECOMPRESSORS and predictor not in (1, 2):
+            unsupported = f"the predictor {predictor}"
         elif directory.integer(Tag.FILL_ORDER, 1) != 1:
             unsupported = "bits stored in reverse order"
         if unsupported:
             raise UnsupportedFeature(f"This TIFF uses {unsupported}, which this version can't read.")
-
-
-def box_reduce(pixels: NDArray[Any], reduction: int) -> NDArray[Any]:
-    """Every output pixel is the mean of reduction x reduction pixels; edges are replicated to fill a block.
-
-    (height, width, samples) -> (ceil(height / reduction), ceil(width / reduction), samples)
-    """
-    if reduction == 1:
-        return pixels
-    height, width, samples = pixels.shape
-    down, right = -height % reduction, -width % reduction
-    if down or right:
-        pixels = np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="edge")
-    size = (pixels.shape[1] // reduction, pixels.shape[0] // reduction)
-    reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return reduced.reshape(size[1], size[0], samples)

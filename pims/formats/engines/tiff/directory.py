@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pims.cache.object import SimpleDataCache, cached_property
-from pims.errors import CorruptFile, LimitExceeded
+from pims.errors import CorruptFile, LimitExceeded, UnsupportedFeature
 from pims.formats.engines.tiff.tags import Tag
 from pims.model.limits import Limits
 from pims.model.source import ByteSource
@@ -19,6 +19,10 @@ __all__ = ["TiffDirectory", "TiffEntry", "TiffFile", "is_tiff", "parse_tiff"]
 
 MAX_ENTRIES = 4096
 """Entries of one directory; real files have fewer than 100."""
+MAX_FILE_ENTRIES = 1 << 21
+"""Entries of all directories together: 65,536 pages of 32."""
+MAX_NUMBERS = 65_536
+"""Numbers of one tag that is read as a whole; the tables of tiles are not."""
 
 TYPE_CODES = {
     1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
@@ -27,6 +31,8 @@ TYPE_CODES = {
 """struct code of every TIFF type; rationals are pairs."""
 TYPE_SIZES = {kind: struct.calcsize("<" + code) for kind, code in TYPE_CODES.items()}
 ASCII, UNDEFINED, RATIONALS = 2, 7, (5, 10)
+REDUCED, MASK = 1, 4
+"""Bits of NewSubfileType."""
 
 
 def is_tiff(signature: bytes) -> bool:
@@ -59,17 +65,17 @@ class TiffFile:
         """"<" or ">", as struct writes them."""
         self.big = big
         self.directories: tuple[TiffDirectory, ...] = ()
+        self._read: dict[int, tuple[TiffDirectory, int]] = {}
+        self._read_bytes = 0
+        self._read_entries = 0
 
     def sub_directories(self, parent: TiffDirectory) -> tuple[TiffDirectory, ...]:
         """The directories that SubIFDs names, each once, with what is chained after it."""
-        known = {directory.offset: directory for directory in self.directories}
         found: dict[int, TiffDirectory] = {}
         for first in parent.integers(Tag.SUB_IFDS):
             offset = first
             while offset and offset not in found and len(found) < self.limits.max_directories:
-                directory, following = self._read_directory(offset)
-                found[offset] = known.get(offset, directory)
-                offset = following
+                found[offset], offset = self._directory(offset)
         return tuple(found.values())
 
     def _main_chain(self, offset: int) -> Iterator[TiffDirectory]:
@@ -82,33 +88,48 @@ class TiffFile:
                     f"The TIFF has more directories than this server reads ({self.limits.max_directories})."
                 )
             visited.add(offset)
-            directory, offset = self._read_directory(offset)
+            directory, offset = self._directory(offset)
             yield directory
 
-    def _read_directory(self, offset: int) -> tuple[TiffDirectory, int]:
+    def _directory(self, offset: int) -> tuple[TiffDirectory, int]:
         """The directory at `offset`, and the offset of the one after it (0: none)."""
-        count_code, entry_size, pointer_code = ("Q", 20, "Q") if self.big else ("H", 12, "I")
+        if offset not in self._read:
+            self._read[offset] = self._read_directory(offset)
+        return self._read[offset]
+
+    def _read_directory(self, offset: int) -> tuple[TiffDirectory, int]:
+        count_code, entry_format, pointer_code = ("Q", "HHQ8s", "Q") if self.big else ("H", "HHI4s", "I")
+        entry_struct = struct.Struct(self.byte_order + entry_format)
         count_size, pointer_size = struct.calcsize("=" + count_code), struct.calcsize("=" + pointer_code)
         (count,) = self.unpack(count_code, self.source.pread(offset, count_size))
         if count > MAX_ENTRIES:
             raise CorruptFile(f"The TIFF directory at byte {offset} claims {count} entries.")
-        block = self.source.pread(offset + count_size, count * entry_size + pointer_size)
+        first = offset + count_size
+        block = self.source.pread(first, count * entry_struct.size + pointer_size)
+        self._account(count, count_size + len(block))
         entries: dict[int, TiffEntry] = {}
-        head = "HHQ" if self.big else "HHI"
-        head_size = struct.calcsize("=" + head)
-        for index in range(count):
-            start = index * entry_size
-            code, kind, length = self.unpack(head, block[start : start + head_size])
+        table = memoryview(block)[:-pointer_size]
+        for index, (code, kind, length, value) in enumerate(entry_struct.iter_unpack(table)):
             if kind not in TYPE_SIZES:
                 continue  # the standard asks readers to skip types they don't know
-            value = start + head_size
             if TYPE_SIZES[kind] * length <= pointer_size:
-                position = offset + count_size + value
+                position = first + (index + 1) * entry_struct.size - pointer_size
             else:
-                (position,) = self.unpack(pointer_code, block[value : value + pointer_size])
+                (position,) = self.unpack(pointer_code, value)
             entries.setdefault(code, TiffEntry(kind, length, position))
         (following,) = self.unpack(pointer_code, block[-pointer_size:])
         return TiffDirectory(self, offset, entries), following
+
+    def _account(self, entries: int, size: int) -> None:
+        """Directories that overlap would make much work of a small file."""
+        self._read_entries += entries
+        self._read_bytes += size
+        if self._read_bytes > self.source.size:
+            raise CorruptFile("The TIFF directories overlap.")
+        if self._read_entries > MAX_FILE_ENTRIES:
+            raise LimitExceeded(
+                f"The directories of the TIFF have more than {MAX_FILE_ENTRIES} entries together."
+            )
 
     def unpack(self, code: str, data: bytes) -> tuple[int, ...]:
         """struct.unpack in the file's byte order."""
@@ -118,7 +139,7 @@ class TiffFile:
 def parse_tiff(source: ByteSource, limits: Limits) -> TiffFile:
     """Read the main chain of directories.
 
-    Raises CorruptFile or LimitExceeded; every directory it gives has sizes within the limits.
+    Raises CorruptFile or LimitExceeded. What the directories say is checked when it is asked for.
     """
     header = source.pread(0, min(16, source.size))
     if not is_tiff(header):
@@ -170,8 +191,8 @@ class TiffDirectory(SimpleDataCache):
         """All values of an entry as numbers; none when it holds text."""
         if entry.kind == ASCII:
             return ()
-        if entry.byte_size > self.file.limits.max_tag_bytes:
-            raise LimitExceeded(f"A TIFF tag claims {entry.byte_size} bytes.")
+        if entry.count > MAX_NUMBERS:
+            raise LimitExceeded(f"A TIFF tag claims {entry.count} numbers.")
         data = self.file.source.pread(entry.offset, entry.byte_size)
         if entry.kind == UNDEFINED:
             return tuple(data)
@@ -247,11 +268,13 @@ class TiffDirectory(SimpleDataCache):
 
     @cached_property
     def bits_per_sample(self) -> int:
-        """Bits of every sample. Raises CorruptFile when samples have different bits."""
-        entry = self.entries.get(Tag.BITS_PER_SAMPLE)
-        bits = self.integers(Tag.BITS_PER_SAMPLE) if entry and entry.count <= 64 else ()
+        """Bits of every sample. Raises UnsupportedFeature when samples have different bits."""
+        bits = self.integers(Tag.BITS_PER_SAMPLE)[: self.samples_per_pixel]
         if len(set(bits)) > 1:
-            raise CorruptFile(f"The samples have different numbers of bits: {bits}.")
+            raise UnsupportedFeature(
+                f"The samples of this TIFF have different numbers of bits ({', '.join(map(str, bits))}), "
+                "which this version can't read."
+            )
         return bits[0] if bits else 1
 
     @cached_property
@@ -266,10 +289,15 @@ class TiffDirectory(SimpleDataCache):
     def description(self) -> str:
         return self.text(Tag.IMAGE_DESCRIPTION)
 
-    @property
+    @cached_property
     def is_reduced(self) -> bool:
         """Whether it says it is a smaller version of another image of the file."""
-        return bool(self.integer(Tag.NEW_SUBFILE_TYPE, 0) & 1)
+        return bool(self.integer(Tag.NEW_SUBFILE_TYPE, 0) & REDUCED)
+
+    @cached_property
+    def is_mask(self) -> bool:
+        """Whether it says which pixels of another image are transparent."""
+        return bool(self.integer(Tag.NEW_SUBFILE_TYPE, 0) & MASK)
 
     def _side(self, tag: int, what: str) -> int:
         side = self.integer(tag, 0)

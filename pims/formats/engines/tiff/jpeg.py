@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from pims.errors import CorruptFile
 
-__all__ = ["JpegSplicer", "decode_jpeg"]
+__all__ = ["JpegSplicer", "decode_jpeg", "is_common"]
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """APP14 with transform 0: three components that are R, G, B."""
 ADOBE_YCBCR = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
-HARMLESS_WARNING = "extraneous bytes before marker"
-"""libjpeg skips such bytes and decodes the rest exactly."""
 APP0, APP14, APP15, SOS = 0xE0, 0xEE, 0xEF, 0xDA
 
 
@@ -62,11 +60,17 @@ def _without_colour_markers(segments: bytes) -> bytes:
     return b"".join(kept) + segments[position:]
 
 
+def is_common(data: bytes) -> bool:
+    """Whether every browser decodes it: not lossless, hierarchical or arithmetic."""
+    return UNCOMMON_FRAME.search(data, 0, HEADER_BYTES) is None
+
+
 def decode_jpeg(data: bytes, width: int, height: int, samples: int, reduction: int = 1) -> NDArray[np.uint8]:
     """Decode a complete JPEG that must be width x height, shrunk by `reduction` in the DCT.
 
     Returns (ceil(height / reduction), ceil(width / reduction), samples). Raises CorruptFile.
     """
+    _check_effort(data, width, height)
     out_width, out_height = -(-width // reduction), -(-height // reduction)
     options: dict[str, Any] = {"colorspace": "GRAY" if samples == 1 else "RGB"}
     if reduction > 1:
@@ -77,11 +81,28 @@ def decode_jpeg(data: bytes, width: int, height: int, samples: int, reduction: i
         try:
             pixels = simplejpeg.decode_jpeg(data, buffer=buffer, **options)
         except ValueError as error:
-            if HARMLESS_WARNING not in str(error):
+            if not _is_padding(error, data):
                 raise
             pixels = simplejpeg.decode_jpeg(data, buffer=buffer, strict=False, **options)
-    except (ValueError, MemoryError) as error:
+    except ValueError as error:
         raise CorruptFile(f"A JPEG tile can't be decoded: {error}.") from error
     if pixels.shape != buffer.shape:
         raise CorruptFile(f"A JPEG tile is {pixels.shape[1]} x {pixels.shape[0]} px, not {width} x {height}.")
     return buffer
+
+
+def _check_effort(data: bytes, width: int, height: int) -> None:
+    """Refuses a bomb before its decoding: a block has at least one bit, an image few scans."""
+    if len(data) * 8 < (width // 8) * (height // 8) and not ARITHMETIC.search(data):
+        raise CorruptFile(f"A JPEG tile of {len(data)} bytes can't hold {width} x {height} px.")
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        raise CorruptFile(f"A JPEG tile has more than {MAX_SCANS} scans.")
+
+
+def _is_padding(warning: ValueError, data: bytes) -> bool:
+    """Whether all that was found wrong are a few bytes, or zeros, after the last block."""
+    found = PADDING_WARNING.search(str(warning))
+    if found is None:
+        return False
+    count, end = int(found[1]), data.rfind(EOI)
+    return count <= MAX_PADDING_BYTES or not data[end - count : end].strip(b"\0")

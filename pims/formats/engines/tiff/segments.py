@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from array import array
 
-from pims.errors import CorruptFile
+from pims.errors import CorruptFile, LimitExceeded
 from pims.formats.engines.tiff.directory import TYPE_CODES, TiffDirectory, TiffEntry
 from pims.formats.engines.tiff.tags import Tag
 
@@ -14,13 +14,17 @@ __all__ = ["SegmentTable"]
 KEPT_ENTRIES = 2048
 """A table up to this many entries is kept; of a larger one, single entries are read when needed: the
 offsets of 500 slides of 100 gigapixels would fill the memory of the server."""
+TINY_TILE = 64
+"""Pixels of a tile below which ..."""
+MAX_TINY_TILES = 65_536
+"""... an image has at most this many: reading one would take as long as reading a real tile."""
 
 
 class SegmentTable:
     """Offsets and byte counts of the segments, by index (row * columns + column)."""
 
     def __init__(self, directory: TiffDirectory) -> None:
-        """Raises CorruptFile when the tables are missing or shorter than the image needs."""
+        """Raises CorruptFile when the tables are missing or shorter than the image needs, LimitExceeded."""
         tiled = directory.is_tiled
         self.columns = -(-directory.width // directory.tile_width)
         self.rows = -(-directory.height // directory.tile_height)
@@ -30,6 +34,11 @@ class SegmentTable:
             offsets = directory.entries.get(Tag.STRIP_OFFSETS)
             counts = directory.entries.get(Tag.STRIP_BYTE_COUNTS)
         needed = self.columns * self.rows
+        if tiled and directory.tile_width * directory.tile_height < TINY_TILE and needed > MAX_TINY_TILES:
+            raise LimitExceeded(
+                f"The image is cut in {needed} tiles of {directory.tile_width} x {directory.tile_height} px; "
+                f"tiles that small are read up to {MAX_TINY_TILES}."
+            )
         for entry, what in ((offsets, "offsets"), (counts, "byte counts")):
             if entry is None:
                 raise CorruptFile(f"The TIFF directory at byte {directory.offset} has no {what}.")
