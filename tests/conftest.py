@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Before other libraries: it brings its own copies of native libraries that they have too.
+import openslide  # noqa: F401
 import pytest
 
 SAMPLES = Path(os.environ.get("PIMS_SAMPLES") or Path(__file__).parents[2] / "shared" / "samples")

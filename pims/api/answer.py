@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -16,37 +17,44 @@ from pims.api.authorize import Authorizer
 from pims.api.conditional import cache_control, etag, matches
 from pims.cache.lru import BytesBoundedLRU
 from pims.images.image import OpenedImage
-from pims.images.pool import ImagePool
+from pims.images.pool import ImagePool, Lease
 from pims.images.render import RenderRequest, TileRequest, render, stored_tile
+from pims.processing.encode import MEDIA_TYPES
 
-__all__ = ["Answer", "ImageAnswerer", "ImageQuery"]
+__all__ = ["Answer", "Conditions", "ImageAnswerer", "ImageQuery"]
 
-Headers = list[tuple[bytes, bytes]]
+CONTENT_TYPES = {media_type: (b"content-type", media_type.encode()) for media_type in MEDIA_TYPES}
+VARY = (b"vary", b"Accept")
+HIT, MISS = (b"x-pims-cache", b"HIT"), (b"x-pims-cache", b"MISS")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Status, headers and body of an image response."""
 
     status: int
-    headers: Headers
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ImageQuery:
-    """What a client asks of one image, before the image is known."""
+class Conditions(NamedTuple):
+    """What else of a request decides about its answer. A tuple: it is made for every tile."""
 
-    filepath: str
-    make_request: Callable[[OpenedImage], RenderRequest]
-    """Resolves what was asked against the image. Raises RequestError."""
     varies: bool
     """Whether the type was chosen by the Accept header."""
     if_none_match: bytes | None = None
     no_store: bool = False
     """Whether the client asked that nothing be kept."""
-    told: Mapping[str, str] = field(default_factory=dict)
-    """Further headers of the answer; `make_request` may fill it."""
+    told: Mapping[str, str] = MappingProxyType({})
+    """Further headers of the answer."""
+
+
+class ImageQuery(NamedTuple):
+    """What a client asks of one image, before the image is known."""
+
+    filepath: str
+    make_request: Callable[[OpenedImage], RenderRequest]
+    """Resolves what was asked against the image, and may fill `conditions.told`. Raises RequestError."""
+    conditions: Conditions
 
 
 class ImageAnswerer:
@@ -65,74 +73,61 @@ class ImageAnswerer:
         self.authorizer = authorizer
         self._executor = executor
         self._cache: BytesBoundedLRU[bytes] = BytesBoundedLRU(cache_bytes)
-        self._cache_control = cache_control(max_age).encode()
+        self._cache_control = (b"cache-control", cache_control(max_age).encode())
 
     async def answer(self, scope: Scope, query: ImageQuery) -> Answer:
         """Raises AccessDenied, NotFoundError, RequestError, FileError, StorageError."""
         self.authorizer.authorize(scope, query.filepath)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._answer_blocking, query)
 
-    async def answer_opened(self, scope: Scope, query: ImageQuery) -> Answer | None:
-        """As `answer`, for an image that is open already: stored tiles come straight from the page cache.
+    def known(
+        self, image: OpenedImage, request: RenderRequest, tag: str, conditions: Conditions
+    ) -> Answer | None:
+        """The answer that needs no pixel work: the client has it, or it was made before."""
+        if conditions.if_none_match is not None and matches(conditions.if_none_match, tag):
+            return Answer(304, self._headers(tag, conditions), b"")
+        cached = None if conditions.no_store else self._cache.get(tag)
+        return None if cached is None else self.found(request.media_type, tag, conditions, cached, HIT)
 
-        None when it is not open; nothing here waits for a disk on the event loop.
-        """
-        with self.pool.lease_open(query.filepath) as image:
-            if image is None:
-                return None
-            self.authorizer.authorize(scope, query.filepath)
-            request = query.make_request(image)
-            tag = etag(image.identity, request.key())
-            known = self._known(image, request, tag, query, may_block=False)
-            if known is not None:
-                return known
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._made, image, request, tag, query
-            )
+    async def make(self, lease: Lease, request: RenderRequest, tag: str, conditions: Conditions) -> Answer:
+        """The answer made in the executor. The lease ends when that work does, whoever still waits for it."""
+        work = self._executor.submit(self._made, lease.image, request, tag, conditions)
+        work.add_done_callback(lambda _: lease.release())
+        return await asyncio.wrap_future(work)
+
+    def found(
+        self,
+        media_type: str,
+        tag: str,
+        conditions: Conditions,
+        body: bytes,
+        hit: tuple[bytes, bytes] = MISS,
+    ) -> Answer:
+        """The answer with bytes that are there."""
+        headers = self._headers(tag, conditions)
+        headers += (CONTENT_TYPES[media_type], (b"content-length", b"%d" % len(body)), hit)
+        return Answer(200, headers, body)
 
     def _answer_blocking(self, query: ImageQuery) -> Answer:
         with self.pool.lease(query.filepath) as image:
             request = query.make_request(image)
             tag = etag(image.identity, request.key())
-            known = self._known(image, request, tag, query, may_block=True)
-            return known or self._made(image, request, tag, query)
+            known = self.known(image, request, tag, query.conditions)
+            return known or self._made(image, request, tag, query.conditions)
 
-    def _known(
-        self, image: OpenedImage, request: RenderRequest, tag: str, query: ImageQuery, *, may_block: bool
-    ) -> Answer | None:
-        """What needs no pixel work: the client has it, it is stored as it is sent, it was made before."""
-        if query.if_none_match is not None and matches(query.if_none_match, tag):
-            return Answer(304, self._headers(tag, query), b"")
-        if isinstance(request, TileRequest):
-            try:
-                stored = stored_tile(image, request, may_block=may_block)
-            except BlockingIOError:
-                return None  # made in the executor, where reading may wait
-            if stored is not None:
-                return self._image(tag, query, request, stored.data, b"MISS")
-        cached = None if query.no_store else self._cache.get(tag)
-        return None if cached is None else self._image(tag, query, request, cached, b"HIT")
-
-    def _made(self, image: OpenedImage, request: RenderRequest, tag: str, query: ImageQuery) -> Answer:
-        if isinstance(request, TileRequest):
-            stored = stored_tile(image, request)
-            if stored is not None:
-                return self._image(tag, query, request, stored.data, b"MISS")
+    def _made(self, image: OpenedImage, request: RenderRequest, tag: str, conditions: Conditions) -> Answer:
+        stored = stored_tile(image, request) if isinstance(request, TileRequest) else None
+        if stored is not None:
+            return self.found(request.media_type, tag, conditions, stored.data)
         body = render(image, request)
-        if not query.no_store:
+        if not conditions.no_store:
             self._cache.put(tag, body, len(body))
-        return self._image(tag, query, request, body, b"MISS")
+        return self.found(request.media_type, tag, conditions, body)
 
-    def _image(self, tag: str, query: ImageQuery, request: RenderRequest, body: bytes, hit: bytes) -> Answer:
-        headers = self._headers(tag, query)
-        headers.append((b"content-type", request.media_type.encode()))
-        headers.append((b"content-length", b"%d" % len(body)))
-        headers.append((b"x-pims-cache", hit))
-        return Answer(200, headers, body)
-
-    def _headers(self, tag: str, query: ImageQuery) -> Headers:
-        headers = [(b"cache-control", self._cache_control), (b"etag", tag.encode())]
-        if query.varies:
-            headers.append((b"vary", b"Accept"))
-        headers.extend((name.encode(), value.encode()) for name, value in query.told.items())
+    def _headers(self, tag: str, conditions: Conditions) -> list[tuple[bytes, bytes]]:
+        headers = [self._cache_control, (b"etag", tag.encode())]
+        if conditions.varies:
+            headers.append(VARY)
+        for name, value in conditions.told.items():
+            headers.append((name.encode(), value.encode()))
         return headers

@@ -8,26 +8,42 @@ falls through to that route: other shapes, images not open yet, and whatever is 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pims.api.answer import ImageAnswerer
+from pims.api.answer import Answer, Conditions, ImageAnswerer
 from pims.api.boundary import NO_SNIFFING
-from pims.api.image_query import ClientHeaders, tile_query
-from pims.api.params.display import DisplayQuery, display_from_query
+from pims.api.conditional import etag
+from pims.api.negotiation import Preference, negotiate
+from pims.api.params.display import display_from_query
 from pims.api.params.tile import TileAddress
 from pims.errors import PimsError
+from pims.images.image import OpenedImage
+from pims.images.render import TileRequest, stored_tier, tile_pyramid
+from pims.model.pyramid import Tier
 
 __all__ = ["FastPath"]
 
-TILE = re.compile(
-    r"/image/(.+)/(normalized-)?tile/(zoom|level)/(\d{1,3})/(?:ti/(\d{1,15})|tx/(\d{1,9})/ty/(\d{1,9}))"
-    r"(?:\.(jpg|png|webp))?",
-    re.ASCII,
+TILE = (
+    r"/image/(.+)/(normalized-tile|tile)/(zoom|level)/([0-9]{1,3})/"
+    r"(?:ti/([0-9]{1,15})|tx/([0-9]{1,9})/ty/([0-9]{1,9}))(?:\.(jpg|png|webp))?"
 )
 MAX_QUERY = 4096
+MAX_VIEWS = 256
+"""Ways to look at one image that are remembered: tier, display and type."""
+
+
+class TileView(NamedTuple):
+    """What all requests for tiles of one tier, shown alike, have in common: found out once."""
+
+    tier: Tier
+    first: TileRequest
+    """For the tile at (0, 0)."""
+    key: str
+    stored: Tier | None
+    """The tier whose stored tiles may be sent as they are."""
 
 
 class FastPath:
@@ -36,47 +52,99 @@ class FastPath:
     def __init__(self, app: ASGIApp, answerer: ImageAnswerer, base_path: str = "") -> None:
         self.app = app
         self._answerer = answerer
-        self._base_path = base_path
+        self._match = re.compile(re.escape(base_path) + TILE).fullmatch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET" and await self._answered(scope, send):
-            return
+        if scope["type"] == "http" and scope["method"] == "GET":
+            match = self._match(scope["path"])
+            if match is not None:
+                answer = await self._answer(scope, match)
+                if answer is not None:
+                    status, headers, body = answer
+                    headers.append(NO_SNIFFING)
+                    await send({"type": "http.response.start", "status": status, "headers": headers})
+                    await send({"type": "http.response.body", "body": body})
+                    return
         await self.app(scope, receive, send)
 
-    async def _answered(self, scope: Scope, send: Send) -> bool:
-        path: str = scope["path"]
-        if self._base_path:
-            if not path.startswith(self._base_path):
-                return False
-            path = path[len(self._base_path) :]
-        match = TILE.fullmatch(path)
-        if match is None or len(scope["query_string"]) > MAX_QUERY:
-            return False
-        filepath, normalized, reference, tier, index, column, row, extension = match.groups()
-        address = TileAddress(
-            normalized is not None,
-            reference == "zoom",
-            int(tier),
-            None if index is None else int(index),
-            int(column or 0),
-            int(row or 0),
-        )
-        if any(name == b"origin" for name, _ in scope["headers"]):
-            return False  # the answer needs the headers of CORS
+    async def _answer(self, scope: Scope, match: re.Match[str]) -> Answer | None:
+        """The answer; None when the documented route has to give it."""
+        accept = if_none_match = None
+        no_store = False
+        for name, value in scope["headers"]:
+            if name == b"accept" and accept is None:
+                accept = value
+            elif name == b"if-none-match" and if_none_match is None:
+                if_none_match = value
+            elif name == b"cache-control":
+                no_store = b"no-store" in value.lower()
+            elif name in (b"accept", b"if-none-match", b"origin"):
+                return None  # lists over several headers, answers that need the headers of CORS
+        lease = self._answerer.pool.lease_open(match[1])
+        if lease is None:
+            return None
+        conditions = Conditions(match[8] is None, if_none_match, no_store)
         try:
-            display = _display(scope["query_string"])
-            query = tile_query(ClientHeaders.of(scope), filepath, address, display, extension)
-            answer = await self._answerer.answer_opened(scope, query)
+            request, tag, answer = self._at_once(scope, match, lease.image, accept, conditions)
+        except Exception:  # noqa: BLE001 - whatever is wrong, the documented route finds it again and says so
+            lease.release()
+            return None
+        if answer is not None:
+            lease.release()
+            return answer
+        try:
+            return await self._answerer.make(lease, request, tag, conditions)
         except PimsError:
-            return False  # the documented route says what is wrong
-        if answer is None:
-            return False
-        answer.headers.append(NO_SNIFFING)
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.body})
-        return True
+            return None
+
+    def _at_once(
+        self,
+        scope: Scope,
+        match: re.Match[str],
+        image: OpenedImage,
+        accept: bytes | None,
+        conditions: Conditions,
+    ) -> tuple[TileRequest, str, Answer | None]:
+        """What is asked, its tag, and the answer if nothing has to be waited for."""
+        filepath, kind, reference, level, index, column, row, extension = match.groups()
+        self._answerer.authorizer.authorize(scope, filepath)
+        query = scope["query_string"]
+        view_key = (kind, reference, level, extension or accept, query)
+        view: TileView | None = image.views.get(view_key)
+        if view is None:
+            address = TileAddress(kind == "normalized-tile", reference == "zoom", int(level), 0)
+            view = _view(image, address, query, extension, accept)
+            if len(image.views) >= MAX_VIEWS:
+                image.views.clear()
+            image.views[view_key] = view
+        x, y = (int(column), int(row)) if index is None else view.tier.position_of(int(index))
+        if not view.tier.has_tile(x, y):
+            raise IndexError
+        tag = etag(image.identity, f"{view.key}/{x}/{y}")
+        request = view.first._replace(column=x, row=y)
+        if view.stored is not None and conditions.if_none_match is None:
+            try:
+                stored = image.reader.read_stored_tile(
+                    view.stored, x, y, image.default_plane, may_block=False
+                )
+            except BlockingIOError:
+                return request, tag, None  # read in the executor, which may wait
+            if stored is not None:
+                return request, tag, self._answerer.found(request.media_type, tag, conditions, stored.data)
+        return request, tag, self._answerer.known(image, request, tag, conditions)
 
 
-@lru_cache(maxsize=1024)
-def _display(query_string: bytes) -> DisplayQuery:
-    return display_from_query(dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)))
+def _view(
+    image: OpenedImage, address: TileAddress, query: bytes, extension: str | None, accept: bytes | None
+) -> TileView:
+    """Raises for what the documented route has to refuse."""
+    if len(query) > MAX_QUERY:
+        raise ValueError
+    display = display_from_query(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
+    display.check_supported(image.metadata)
+    accepted = None if accept is None else accept.decode("latin-1")
+    media_type = negotiate(extension, accepted, Preference.VISUALISATION)
+    pyramid = tile_pyramid(image, normalized=address.normalized)
+    level, _, _ = address.locate(pyramid)
+    first = TileRequest(address.normalized, level, 0, 0, display.settings, media_type)
+    return TileView(pyramid.tiers[level], first, first.tier_key(), stored_tier(image, first))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from starlette.types import Scope
 
-from pims.api.answer import ImageQuery
+from pims.api.answer import Conditions, ImageQuery
 from pims.api.negotiation import Preference, negotiate
 from pims.api.params.display import DisplayQuery
 from pims.api.params.size import OutputSize, SizeLimits, SizeSafety
@@ -17,6 +19,9 @@ from pims.images.image import OpenedImage
 from pims.images.render import ThumbRequest, TileRequest, WindowRequest, tile_pyramid
 
 __all__ = ["ClientHeaders", "thumb_query", "tile_query", "window_query"]
+
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,10 @@ class ClientHeaders:
                 safety = _safety(value.decode("latin-1"))
         return cls(accept, if_none_match, no_store, safety)
 
+    def conditions(self, extension: str | None, told: Mapping[str, str] = NOTHING) -> Conditions:
+        """What decides about the answer besides the question; `told` are further headers of it."""
+        return Conditions(extension is None, self.if_none_match, self.no_store, told)
+
 
 def tile_query(
     headers: ClientHeaders, filepath: str, address: TileAddress, display: DisplayQuery, extension: str | None
@@ -58,7 +67,7 @@ def tile_query(
         level, column, row = address.locate(tile_pyramid(image, normalized=address.normalized))
         return TileRequest(address.normalized, level, column, row, display.settings, media_type)
 
-    return ImageQuery(filepath, make_request, extension is None, headers.if_none_match, headers.no_store)
+    return ImageQuery(filepath, make_request, headers.conditions(extension))
 
 
 def thumb_query(
@@ -81,9 +90,7 @@ def thumb_query(
         told.update(resized)
         return ThumbRequest(width, height, display.settings, media_type)
 
-    return ImageQuery(
-        filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told
-    )
+    return ImageQuery(filepath, make_request, headers.conditions(extension, told))
 
 
 def window_query(
@@ -107,9 +114,7 @@ def window_query(
         told.update(resized)
         return WindowRequest(region, tier, width, height, display.settings, media_type)
 
-    return ImageQuery(
-        filepath, make_request, extension is None, headers.if_none_match, headers.no_store, told
-    )
+    return ImageQuery(filepath, make_request, headers.conditions(extension, told))
 
 
 def _safety(text: str) -> SizeSafety:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 from pims.cache.object import SimpleDataCache, cached_property
 from pims.errors import StorageError
@@ -12,6 +13,7 @@ from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractFormat
 from pims.images.histogram import read_histogram
 from pims.model.metadata import ImageMetadata
+from pims.model.planes import Plane
 from pims.model.pyramid import Pyramid, Tier
 from pims.processing.pipeline import is_neutral
 from pims.processing.request import AutoBound, ChannelDisplay, DisplaySettings, resolve_display
@@ -47,7 +49,11 @@ class OpenedImage(SimpleDataCache):
         self.normalized_pyramid: Pyramid = spatial.normalized_pyramid
         self.stored_tiers = tuple(self._stored_tier(tier) for tier in self.normalized_pyramid.tiers)
         """By normalized level, the stored tier that has the same size and the same tiles, or None."""
+        self.default_plane = Plane(0, self.metadata.depth // 2, 0)
+        """Shown when none is asked for: the middle of the stack, the first time point."""
         self._source = source
+        self.views: dict[Hashable, Any] = {}
+        """What a caller remembers about ways to look at this image; it goes when the image is closed."""
         self._resolved: dict[
             tuple[DisplaySettings, AutoBound | None, int], tuple[tuple[ChannelDisplay, ...], bool]
         ] = {}

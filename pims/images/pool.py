@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pims.errors import ImageNotFound
@@ -14,7 +13,7 @@ from pims.files.layout import UploadDirectory, split_path
 from pims.images.image import OpenedImage
 from pims.images.opener import Opener
 
-__all__ = ["ImagePool"]
+__all__ = ["ImagePool", "Lease"]
 
 FRESH_SECONDS = 1.0
 """How long an opened image is trusted before its manifest is looked at again."""
@@ -25,11 +24,33 @@ ALIASES_PER_IMAGE = 4
 class _Entry:
     """One opened image and who uses it. Touched only under the pool's lock."""
 
+    name: str
     image: OpenedImage
     stamp: tuple[int, int, int]
     checked_at: float
     leases: int = 0
     retired: bool = False
+
+
+class Lease:
+    """An image that stays open until `release`; `with` does that."""
+
+    __slots__ = ("_entry", "_pool", "image")
+
+    def __init__(self, pool: ImagePool, entry: _Entry) -> None:
+        self._pool = pool
+        self._entry = entry
+        self.image = entry.image
+
+    def release(self) -> None:
+        """Once, when nothing uses the image any more."""
+        self._pool.give_back(self._entry)
+
+    def __enter__(self) -> OpenedImage:
+        return self.image
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
 
 
 class ImagePool:
@@ -48,29 +69,22 @@ class ImagePool:
         self._lock = threading.Lock()
         self._opening: dict[str, threading.Lock] = {}
 
-    @contextmanager
-    def lease(self, filepath: str) -> Iterator[OpenedImage]:
+    def lease(self, filepath: str) -> Lease:
         """The image at a path, opened when it is not. Blocks on the disk: not for an event loop.
 
         Raises ImageNotFound, RepresentationNotFound, FileError, StorageError.
         """
-        entry = self._acquire_fresh(filepath) or self._acquire(filepath)
-        try:
-            yield entry.image
-        finally:
-            self._release(entry)
+        return self.lease_open(filepath) or Lease(self, self._acquire(filepath))
 
-    @contextmanager
-    def lease_open(self, filepath: str) -> Iterator[OpenedImage | None]:
+    def lease_open(self, filepath: str) -> Lease | None:
         """The image at a path if it is open and was checked a second ago at most; never touches the disk."""
-        entry = self._acquire_fresh(filepath)
-        if entry is None:
-            yield None
-            return
-        try:
-            yield entry.image
-        finally:
-            self._release(entry)
+        with self._lock:
+            entry = self._entries.get(self._aliases.get(filepath, ""))
+            if entry is None or self._clock() - entry.checked_at > FRESH_SECONDS:
+                return None
+            entry.leases += 1
+            self._entries.move_to_end(entry.name)
+            return Lease(self, entry)
 
     def close(self) -> None:
         """Close all images; those that are leased close when their last lease ends."""
@@ -83,15 +97,6 @@ class ImagePool:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def _acquire_fresh(self, filepath: str) -> _Entry | None:
-        with self._lock:
-            entry = self._entries.get(self._aliases.get(filepath, ""))
-            if entry is None or self._clock() - entry.checked_at > FRESH_SECONDS:
-                return None
-            entry.leases += 1
-            self._entries.move_to_end(entry.image.directory.path.name)
-            return entry
 
     def _acquire(self, filepath: str) -> _Entry:
         name, _ = split_path(filepath)
@@ -112,7 +117,7 @@ class ImagePool:
             if entry is not None and entry.stamp == stamp:
                 entry.checked_at = self._clock()
                 return self._lend(name, filepath, entry)
-        opened = _Entry(self._opener.open(directory, manifest), stamp, self._clock())
+        opened = _Entry(name, self._opener.open(directory, manifest), stamp, self._clock())
         with self._lock:
             outdated = self._insert(name, opened)
             self._lend(name, filepath, opened)
@@ -143,7 +148,8 @@ class ImagePool:
         if unused:
             entry.image.close()
 
-    def _release(self, entry: _Entry) -> None:
+    def give_back(self, entry: _Entry) -> None:
+        """End a lease."""
         with self._lock:
             entry.leases -= 1
             unused = entry.retired and entry.leases == 0

@@ -7,16 +7,15 @@ where that saves work, run through the pipeline, and encoded.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from pims.errors import InvalidParameter, LimitExceeded
+from pims.errors import LimitExceeded
 from pims.formats.abstract import covering_region, reduction_for
 from pims.images.image import OpenedImage
 from pims.model.encoded import EncodedTile
 from pims.model.geometry import Region
-from pims.model.planes import Plane
 from pims.model.pyramid import Pyramid, Tier
 from pims.processing.encode import encode, max_bits
 from pims.processing.pipeline import plan, run
@@ -24,10 +23,12 @@ from pims.processing.request import AutoBound, DisplaySettings
 
 __all__ = [
     "RENDER_EPOCH",
+    "RenderRequest",
     "ThumbRequest",
     "TileRequest",
     "WindowRequest",
     "render",
+    "stored_tier",
     "stored_tile",
     "tile_pyramid",
 ]
@@ -39,9 +40,8 @@ MAX_READ_BYTES = 2 << 30
 JPEG = "image/jpeg"
 
 
-@dataclass(frozen=True, slots=True)
-class TileRequest:
-    """One tile of one tier."""
+class TileRequest(NamedTuple):
+    """One tile of one tier. A tuple: it is made for every tile."""
 
     normalized: bool
     """Of the normalized pyramid, or of the stored one."""
@@ -53,8 +53,12 @@ class TileRequest:
 
     def key(self) -> str:
         """Equal for requests that give the same image."""
+        return f"{self.tier_key()}/{self.column}/{self.row}"
+
+    def tier_key(self) -> str:
+        """The part of the key that all tiles of the tier share."""
         kind = "normalized-tile" if self.normalized else "tile"
-        return f"{kind}/{self.level}/{self.column}/{self.row}/{self.display}/{self.media_type}"
+        return f"{kind}/{self.level}/{self.display}/{self.media_type}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +100,29 @@ def tile_pyramid(image: OpenedImage, *, normalized: bool) -> Pyramid:
     return image.normalized_pyramid if normalized else image.pyramid
 
 
-def stored_tile(image: OpenedImage, request: TileRequest, *, may_block: bool = True) -> EncodedTile | None:
-    """The tile as it is stored, when that is exactly what was asked: no processing, JPEG, same grid.
+def stored_tier(image: OpenedImage, request: TileRequest) -> Tier | None:
+    """The tier whose stored tiles may be sent as they are for a request and all others of its tier.
 
-    Raises BlockingIOError when `may_block` is false and the disk would have to be waited for; FileError.
+    That takes a request for JPEG without any processing, and a tier with the same size and tiles.
     """
     if request.media_type != JPEG:
         return None
     tier = image.stored_tiers[request.level] if request.normalized else image.pyramid.tiers[request.level]
     if tier is None or not image.resolve(request.display, AutoBound.AUTO_IMAGE, 8)[1]:
         return None
+    return tier
+
+
+def stored_tile(image: OpenedImage, request: TileRequest, *, may_block: bool = True) -> EncodedTile | None:
+    """The tile as it is stored, when that is exactly what was asked.
+
+    Raises BlockingIOError when `may_block` is false and the disk would have to be waited for; FileError.
+    """
+    tier = stored_tier(image, request)
+    if tier is None:
+        return None
     return image.reader.read_stored_tile(
-        tier, request.column, request.row, _default_plane(image), may_block=may_block
+        tier, request.column, request.row, image.default_plane, may_block=may_block
     )
 
 
@@ -192,7 +207,7 @@ def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, f
             f"Reading this part of the image at this size needs {needed >> 20} MiB at once; "
             "ask for a smaller part, or for a larger output of a smaller part."
         )
-    pixels = image.reader.read_region(tier, region, _default_plane(image), reduction)
+    pixels = image.reader.read_region(tier, region, image.default_plane, reduction)
     crop = (
         (left - region.left) / reduction,
         (top - region.top) / reduction,
@@ -203,20 +218,3 @@ def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, f
     if aligned and pixels.shape[:2] == (view.height, view.width):
         return pixels, None  # the last row or column may stand for less than a whole pixel
     return pixels, crop
-
-
-def _default_plane(image: OpenedImage) -> Plane:
-    """The plane shown when none is asked for: the middle of the stack, the first time point."""
-    return Plane(0, image.metadata.depth // 2, 0)
-
-
-def check_tile(pyramid: Pyramid, level: int, column: int, row: int) -> None:
-    """Raises InvalidParameter when the pyramid has no such tile."""
-    tier = pyramid.tiers[level]
-    if not tier.has_tile(column, row):
-        raise InvalidParameter(
-            "tile",
-            f"this tier has tiles 0 to {tier.columns - 1} across and 0 to {tier.rows - 1} down",
-            f"{column},{row}",
-            "path",
-        )

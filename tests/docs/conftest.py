@@ -208,4 +208,5 @@ def served(
         printed = server.wait_for(addresses, SETUP_SECONDS if FRESH else 30)
         path = server.wait_for(r"one slide\.tif: imported as PLANARTIFF: (\S+)", 60)[1]
         server.wait_for("1 imported, 0 skipped, 1 failed", 60)
+        (place.slides / "notes.txt").unlink()  # further imports of the folder succeed
         yield replace(place, path=path), printed

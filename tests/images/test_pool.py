@@ -54,13 +54,14 @@ def test_an_image_is_opened_once_for_all_its_names(pool: ImagePool, slides: list
 def test_only_what_is_open_and_fresh_is_lent_without_the_disk(opener: Opener, slides: list[str]) -> None:
     clock = Clock()
     pool = ImagePool(opener, 10, clock)
-    with pool.lease_open(slides[0]) as nothing:
-        assert nothing is None
-    with pool.lease(slides[0]) as image, pool.lease_open(slides[0]) as same:
-        assert same is image
+    assert pool.lease_open(slides[0]) is None
+    with pool.lease(slides[0]) as image:
+        lease = pool.lease_open(slides[0])
+        assert lease is not None
+        assert lease.image is image
+        lease.release()
     clock.now = 1.5
-    with pool.lease_open(slides[0]) as stale:
-        assert stale is None
+    assert pool.lease_open(slides[0]) is None
     pool.close()
 
 

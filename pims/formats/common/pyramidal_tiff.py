@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pims.formats.abstract import AbstractChecker
 from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile
-from pims.formats.engines.tiff.metadata import TiffFormat, TiffParser, TiffReader, reduced_levels
+from pims.formats.engines.tiff.metadata import PagesParser, TiffFormat, TiffReader, reduced_levels
 from pims.formats.probe import Probe
 
 __all__ = ["PyrTIFFChecker", "PyrTIFFFormat"]
@@ -27,7 +27,7 @@ class PyrTIFFFormat(TiffFormat):
     """Read as it is, tile by tile."""
 
     checker_class = PyrTIFFChecker
-    parser_class = TiffParser
+    parser_class = PagesParser
     reader_class = TiffReader
     name = "Pyramidal TIFF"
     extensions = (".tif", ".tiff")

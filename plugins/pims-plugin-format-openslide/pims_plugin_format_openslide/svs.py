@@ -7,6 +7,7 @@ What is known of the slide is in the description of the base: `Aperio ...|AppMag
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pims.cache.object import cached_property
+from pims.errors import FileError
 from pims.formats.abstract import AbstractChecker
 from pims.formats.engines.tiff.compose import TiffImage
 from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile
 from pims.formats.engines.tiff.metadata import TiffFormat, TiffParser, TiffReader, looks_like_level
+from pims.formats.engines.tiff.tags import Tag
 from pims.formats.probe import Probe
 from pims.model.geometry import Region
 from pims.model.metadata import AssociatedImage, ImageMetadata, Objective
@@ -26,6 +29,8 @@ __all__ = ["SVSChecker", "SVSFormat", "SVSParser", "SVSReader"]
 
 LABEL, MACRO = 1, 9
 """NewSubfileType of the pages in strips that are not the thumbnail."""
+MAX_ASSOCIATED_PIXELS = 1 << 26
+"""Larger pages in strips are no small pictures."""
 
 
 class SVSChecker(AbstractChecker):
@@ -36,7 +41,11 @@ class SVSChecker(AbstractChecker):
         if probe.tiff is None:
             return False
         base = probe.tiff.directories[0]
-        return base.is_tiled and base.description.startswith("Aperio")
+        try:
+            return base.is_tiled and base.description.startswith("Aperio")
+        except FileError as error:
+            probe.reason = error
+            return False
 
 
 class SVSParser(TiffParser):
@@ -59,7 +68,7 @@ class SVSParser(TiffParser):
             microscope_model=values.get("ScanScope ID") or None,
             objective=Objective(magnification, magnification),
             associated=tuple(
-                AssociatedImage(name, page.width, page.height, min(page.samples_per_pixel, 3))
+                AssociatedImage(name, page.width, page.height, page.decoder.samples)
                 for name, page in self.format.associated.items()
             ),
         )
@@ -90,7 +99,7 @@ class SVSReader(TiffReader):
         page = self.format.associated.get(name)
         if page is None:
             return None
-        return TiffImage(page, self.format.context.tile_cache).read(Region(0, 0, page.width, page.height))
+        return page.read(Region(0, 0, page.width, page.height))
 
 
 class SVSFormat(TiffFormat):
@@ -105,17 +114,20 @@ class SVSFormat(TiffFormat):
     @classmethod
     def find_levels(cls, tiff: TiffFile) -> tuple[TiffDirectory, ...]:
         base, *others = tiff.directories
-        return (base, *(page for page in others if page.is_tiled and looks_like_level(page, base)))
+        levels = [page for page in others if page.is_tiled and looks_like_level(page, base)]
+        return (base, *sorted(levels, key=lambda level: -level.width * level.height))
 
     @cached_property
-    def associated(self) -> dict[str, TiffDirectory]:
-        """The pages of the thumbnail, the label and the macro, by name."""
-        found: dict[str, TiffDirectory] = {}
+    def associated(self) -> dict[str, TiffImage]:
+        """The pages of the thumbnail, the label and the macro, by name. A damaged one is left out."""
+        found: dict[str, TiffImage] = {}
         for page in self.tiff.directories[1:]:
             if page.is_tiled:
                 continue
-            name = {LABEL: "label", MACRO: "macro"}.get(page.integer(254, 0), "thumb")
-            found.setdefault(name, page)
+            name = {LABEL: "label", MACRO: "macro"}.get(page.integer(Tag.NEW_SUBFILE_TYPE, 0), "thumb")
+            with suppress(FileError):
+                if page.width * page.height <= MAX_ASSOCIATED_PIXELS:
+                    found.setdefault(name, TiffImage(page, self.context.tile_cache))
         return found
 
 

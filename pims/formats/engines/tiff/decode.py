@@ -72,7 +72,7 @@ class SegmentDecoder:
             )
 
     def as_jpeg(self, data: bytes) -> bytes | None:
-        """A stored segment made a complete JPEG file, when it shows exactly the pixels that `decode` gives."""
+        """A stored segment as a complete JPEG file, when it shows exactly the pixels that `decode` gives."""
         if self.splicer is None or self.photometric == Photometric.MINISWHITE or not is_common(data):
             return None
         return self.splicer.complete(data)

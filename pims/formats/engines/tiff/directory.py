@@ -105,10 +105,12 @@ class TiffFile:
         if count > MAX_ENTRIES:
             raise CorruptFile(f"The TIFF directory at byte {offset} claims {count} entries.")
         first = offset + count_size
-        block = self.source.pread(first, count * entry_struct.size + pointer_size)
+        table_size = count * entry_struct.size
+        last = first + table_size == self.source.size  # some writers leave the pointer out, as libtiff allows
+        block = self.source.pread(first, table_size + (0 if last else pointer_size))
         self._account(count, count_size + len(block))
         entries: dict[int, TiffEntry] = {}
-        table = memoryview(block)[:-pointer_size]
+        table = memoryview(block)[:table_size]
         for index, (code, kind, length, value) in enumerate(entry_struct.iter_unpack(table)):
             if kind not in TYPE_SIZES:
                 continue  # the standard asks readers to skip types they don't know
@@ -117,7 +119,7 @@ class TiffFile:
             else:
                 (position,) = self.unpack(pointer_code, value)
             entries.setdefault(code, TiffEntry(kind, length, position))
-        (following,) = self.unpack(pointer_code, block[-pointer_size:])
+        following = 0 if last else self.unpack(pointer_code, block[table_size:])[0]
         return TiffDirectory(self, offset, entries), following
 
     def _account(self, entries: int, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from pims.errors import CorruptFile
+from pims.formats.engines.jpeg_codec import is_padding
 
 __all__ = ["JpegSplicer", "decode_jpeg", "is_common"]
 
@@ -16,6 +18,12 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """APP14 with transform 0: three components that are R, G, B."""
 ADOBE_YCBCR = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+MAX_SCANS = 100
+"""An encoder writes at most some twenty; each costs a pass over the whole tile."""
+ARITHMETIC = re.compile(rb"\xff[\xc9-\xcb\xcd-\xcf]")
+UNCOMMON_FRAME = re.compile(rb"\xff[\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]")
+HEADER_BYTES = 1024
+"""Within them is the frame header of a tile."""
 APP0, APP14, APP15, SOS = 0xE0, 0xEE, 0xEF, 0xDA
 
 
@@ -81,7 +89,7 @@ def decode_jpeg(data: bytes, width: int, height: int, samples: int, reduction: i
         try:
             pixels = simplejpeg.decode_jpeg(data, buffer=buffer, **options)
         except ValueError as error:
-            if not _is_padding(error, data):
+            if not is_padding(error, data):
                 raise
             pixels = simplejpeg.decode_jpeg(data, buffer=buffer, strict=False, **options)
     except ValueError as error:
@@ -97,12 +105,3 @@ def _check_effort(data: bytes, width: int, height: int) -> None:
         raise CorruptFile(f"A JPEG tile of {len(data)} bytes can't hold {width} x {height} px.")
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise CorruptFile(f"A JPEG tile has more than {MAX_SCANS} scans.")
-
-
-def _is_padding(warning: ValueError, data: bytes) -> bool:
-    """Whether all that was found wrong are a few bytes, or zeros, after the last block."""
-    found = PADDING_WARNING.search(str(warning))
-    if found is None:
-        return False
-    count, end = int(found[1]), data.rfind(EOI)
-    return count <= MAX_PADDING_BYTES or not data[end - count : end].strip(b"\0")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from math import isfinite
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from pims.cache.object import cached_property
-from pims.errors import UnsupportedFeature
+from pims.errors import CorruptFile, UnsupportedFeature
 from pims.formats.abstract import AbstractFormat, AbstractParser, AbstractReader
 from pims.formats.engines.tiff.compose import TiffImage
+from pims.formats.engines.tiff.decode import SegmentDecoder
 from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile, parse_tiff
 from pims.formats.engines.tiff.tags import Compression, Photometric, Tag
 from pims.model.encoded import EncodedTile
@@ -21,7 +23,15 @@ from pims.model.metadata import Channel, ImageMetadata
 from pims.model.planes import Plane
 from pims.model.pyramid import Pyramid, Tier
 
-__all__ = ["TiffFormat", "TiffParser", "TiffReader", "looks_like_level", "physical_size_um", "reduced_levels"]
+__all__ = [
+    "PagesParser",
+    "TiffFormat",
+    "TiffParser",
+    "TiffReader",
+    "looks_like_level",
+    "physical_size_um",
+    "reduced_levels",
+]
 
 MICROMETRES = {2: 25_400.0, 3: 10_000.0}
 """Micrometres in the units of ResolutionUnit: inch, centimetre."""
@@ -48,6 +58,11 @@ class TiffFormat(AbstractFormat):
         """The directories of the tiers, largest first."""
         return self.find_levels(self.tiff)
 
+    @cached_property
+    def images_of_levels(self) -> tuple[TiffImage, ...]:
+        """The tiers opened for reading. Raises FileError."""
+        return tuple(TiffImage(level, self.context.tile_cache) for level in self.levels)
+
     @classmethod
     def find_levels(cls, tiff: TiffFile) -> tuple[TiffDirectory, ...]:
         """Which directories are tiers of the image."""
@@ -61,10 +76,8 @@ class TiffParser(AbstractParser):
 
     def parse_main_metadata(self) -> ImageMetadata:
         base = self.format.levels[0]
-        samples = 3 if base.photometric in (Photometric.RGB, Photometric.YCBCR) else 1
-        bits = base.bits_per_sample
-        if bits not in (8, 16):
-            raise UnsupportedFeature(f"This TIFF uses {bits} bits per sample, which this version can't read.")
+        decoder = SegmentDecoder(base)  # refuses what it can't decode
+        samples, bits = decoder.samples, decoder.dtype.itemsize * 8
         rgb = (("R", "#ff0000"), ("G", "#00ff00"), ("B", "#0000ff"))
         jpeg = base.compression == Compression.JPEG
         return ImageMetadata(
@@ -101,17 +114,38 @@ class TiffParser(AbstractParser):
                 continue
             name = Tag(code).name if code in Tag._value2member_map_ else str(code)
             key = "TIFF." + "".join(part.capitalize() for part in name.split("_"))
-            if entry.kind == 2:
-                found[key] = base.text(code)
-            elif entry.kind != 7 and entry.count <= 64:
-                values = base.numbers(code)
-                found[key] = values[0] if len(values) == 1 else list(values)
+            try:
+                if entry.kind == 2:
+                    found[key] = base.text(code)
+                elif entry.kind != 7 and 0 < entry.count <= 64:
+                    values = [value if isfinite(value) else None for value in base.numbers(code)]
+                    found[key] = values[0] if len(values) == 1 else values
+            except CorruptFile:
+                continue  # a tag nobody needs points out of the file
         return found
 
     def parse_pyramid(self) -> Pyramid:
         return Pyramid.of(
             (level.width, level.height, level.tile_width, level.tile_height) for level in self.format.levels
         )
+
+
+class PagesParser(TiffParser):
+    """Takes the first page; a stack needs a format that knows what its pages mean."""
+
+    def parse_main_metadata(self) -> ImageMetadata:
+        tiff = self.format.tiff
+        pages = sum(not (page.is_reduced or page.is_mask) for page in tiff.directories)
+        if pages == 1:
+            return super().parse_main_metadata()
+        description = tiff.directories[0].description
+        if "<OME" in description or description.startswith("ImageJ="):
+            raise UnsupportedFeature(
+                f"This TIFF is a stack of {pages} pages described by "
+                f"{'OME-XML' if '<OME' in description else 'ImageJ'}, which this version can't read."
+            )
+        warning = f"The file has {pages} pages and does not say what they mean; only the first is shown."
+        return replace(super().parse_main_metadata(), warnings=(warning,))
 
 
 class TiffReader(AbstractReader):
@@ -125,17 +159,12 @@ class TiffReader(AbstractReader):
     def read_stored_tile(
         self, tier: Tier, column: int, row: int, plane: Plane, *, may_block: bool = True
     ) -> EncodedTile | None:
+        if not may_block and not self.format.is_in_cache("images_of_levels"):
+            raise BlockingIOError
         return self._image(tier.level).stored(column, row, may_block=may_block)
 
     def _image(self, level: int) -> TiffImage:
-        return self._images[level]
-
-    @property
-    def _images(self) -> tuple[TiffImage, ...]:
-        return self.format.get_cached(
-            "tiff images",
-            lambda: tuple(TiffImage(level, self.format.context.tile_cache) for level in self.format.levels),
-        )
+        return self.format.images_of_levels[level]
 
 
 def reduced_levels(tiff: TiffFile) -> tuple[TiffDirectory, ...]:
@@ -152,10 +181,14 @@ def reduced_levels(tiff: TiffFile) -> tuple[TiffDirectory, ...]:
 
 
 def looks_like_level(directory: TiffDirectory, base: TiffDirectory) -> bool:
-    """Whether a directory has the shape of `base` at a lower resolution, give or take rounding."""
-    if directory.width >= base.width and directory.height >= base.height:
+    """Whether a directory is `base` at a lower resolution: its shape, give or take rounding, its samples."""
+    if directory.width > base.width or directory.height > base.height:
         return False
-    if directory.is_tiled != base.is_tiled:
+    if (directory.width, directory.height) == (base.width, base.height):
+        return False
+    if directory.is_mask or directory.is_tiled != base.is_tiled:
+        return False
+    if directory.samples_per_pixel != base.samples_per_pixel:
         return False
     return (
         abs(directory.width - directory.height * base.width / base.height) < 2
