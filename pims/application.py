@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ from pims.api.schemas.problem import ProblemBody
 from pims.api.services import Services
 from pims.composition import Composition
 from pims.settings import Auth, Settings
+from pims.tasks.worker_process import die_with_parent
 
 __all__ = ["app_from_environment", "create_app"]
 
@@ -65,7 +68,12 @@ def create_app(composition: Composition) -> FastAPI:
 
 
 def app_from_environment() -> FastAPI:
-    """The application configured by the environment, for the server. Raises ConfigurationError."""
+    """The application configured by the environment, for the server. Raises ConfigurationError.
+
+    A server process among several ends with the one that started it, even when that one is killed.
+    """
+    if multiprocessing.parent_process() is not None:
+        die_with_parent(os.getppid())
     return create_app(Composition(Settings.load()))
 
 

@@ -6,11 +6,9 @@ Exit codes: 0 all good, 1 something failed, 2 wrong usage or configuration (one 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,14 +17,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from pims.check import check_installation
 from pims.composition import import_limits, import_options
 from pims.errors import ConfigurationError, PimsError
-from pims.formats.registry import FormatRegistry, discover_formats
+from pims.formats.registry import discover_formats
 from pims.importer.events import ImportResult, ImportStatus, StdoutListener, printable
 from pims.settings import Settings
 from pims.tasks.local import ImportProcesses
@@ -35,13 +33,6 @@ from pims.tasks.worker_process import die_with_parent
 __all__ = ["command_line", "main"]
 
 OK, FAILED, USAGE = 0, 1, 2
-ENGINES = {
-    "numpy": "numpy",
-    "opencv-python-headless": "cv2",
-    "simplejpeg": "simplejpeg",
-    "imagecodecs": "imagecodecs",
-}
-"""Distribution and module of what decodes and computes."""
 LOG_LINE = "%(levelname)s %(name)s: %(message)s"
 VERBOSE_FILES = 10
 """With more files than this, only results are printed."""
@@ -225,45 +216,11 @@ def _facts(fmt: Any) -> dict[str, Any]:
 
 
 def _check(given: argparse.Namespace) -> int:
-    settings = Settings.load()
-    for name, value in settings.redacted().items():
-        print(f"{name} = {value}")
-    wrong = [*_check_directories(settings), *_check_engines(), *_check_formats(discover_formats())]
+    wrong = check_installation(Settings.load(), print)
     for sentence in wrong:
         print(f"WRONG: {printable(sentence)}")
     print("something is wrong" if wrong else "everything is in order")
     return FAILED if wrong else OK
-
-
-def _check_directories(settings: Settings) -> Iterator[str]:
-    devices = set()
-    for name, path in (("ROOT", settings.root), ("WRITING_PATH", settings.pending_path)):
-        existing = next((place for place in (path, *path.absolute().parents) if place.exists()), Path("/"))
-        if not existing.is_dir():
-            yield f"{name}: {existing} is not a directory"
-            continue
-        if not os.access(existing, os.W_OK | os.X_OK):
-            yield f"{name}: {existing} can't be written by this user"
-        devices.add(existing.stat().st_dev)
-        state = "exists" if existing == path else f"will be made in {existing}"
-        print(f"{name}: {path} {state}, {shutil.disk_usage(existing).free / 1e9:.1f} GB free")
-    if len(devices) > 1:
-        yield "WRITING_PATH: must be on the same filesystem as ROOT"
-
-
-def _check_engines() -> Iterator[str]:
-    for distribution, module in ENGINES.items():
-        try:
-            importlib.import_module(module)
-            print(f"{distribution} {version(distribution)}")
-        except (ImportError, PackageNotFoundError) as error:
-            yield f"{distribution}: can't be loaded: {error}"
-
-
-def _check_formats(registry: FormatRegistry) -> Iterator[str]:
-    print(f"formats: {', '.join(fmt.get_identifier() for fmt in registry)}")
-    for failure in registry.failures:
-        yield f"plug-in {failure.package}: {failure.reason}"
 
 
 # pims serve -------------------------------------------------------------------------------------------

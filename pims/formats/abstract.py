@@ -320,7 +320,7 @@ class AbstractFormat(SimpleDataCache):
     @classmethod
     def get_plugin_name(cls) -> str:
         """The package that brought the format."""
-        return cls.__module__.rpartition(".")[0]
+        return cls.__module__.rpartition(".")[0] or cls.__module__
 
     @classmethod
     def is_readable(cls) -> bool:

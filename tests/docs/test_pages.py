@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def test_blocks_are_of_a_language_that_something_checks(blocks: list[Block]) -> 
     assert {block.language for block in blocks} <= LANGUAGES
     for block in blocks:
         if block.language == "python":
-            ast.parse(block.text)
+            ast.parse(textwrap.dedent(block.text))
         if block.language == "json":
             json.loads(block.text)
 
