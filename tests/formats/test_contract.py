@@ -14,11 +14,13 @@ from pims.formats.common.jpeg import JPEGFormat
 from pims.formats.common.planar_tiff import PlanarTIFFFormat
 from pims.formats.common.png import PNGFormat
 from pims.formats.common.pyramidal_tiff import PyrTIFFFormat
+from pims.formats.engines.tiff.encode import TileCodec
 from pims.testing.format_tests import FormatTests, block_means
 from pims.testing.slides import write_pyramid
 from tests.formats.tiff_files import noise, smooth, write_levels
 
 WIDTH, HEIGHT = 333, 210
+TIFFS = frozenset({"TIFF", "big-endian TIFF", "BigTIFF"})
 
 
 def halved(pixels: NDArray[Any], times: int) -> list[NDArray[Any]]:
@@ -55,7 +57,7 @@ class TestOwnJpegPyramid(FormatTests):
     reduced_tolerance = 3
 
     def make_file(self, folder: Path) -> Path:
-        return write_pyramid(folder / "slide.tif", self.expected(), codec="jpeg", quality=95)
+        return write_pyramid(folder / "slide.tif", self.expected(), codec=TileCodec.JPEG, quality=95)
 
     def expected(self) -> NDArray[Any]:
         return smooth(700, 530)
@@ -63,6 +65,7 @@ class TestOwnJpegPyramid(FormatTests):
 
 class TestPlanarTiff(FormatTests):
     format_class = PlanarTIFFFormat
+    family = TIFFS
 
     def make_file(self, folder: Path) -> Path:
         path = folder / "plane.tif"
@@ -75,6 +78,7 @@ class TestPlanarTiff(FormatTests):
 
 class TestPlanarTiffOfOneJpegStrip(FormatTests):
     format_class = PlanarTIFFFormat
+    family = TIFFS
     tolerance = 4
     reduced_tolerance = 3
 
@@ -89,6 +93,7 @@ class TestPlanarTiffOfOneJpegStrip(FormatTests):
 
 class TestJpeg(FormatTests):
     format_class = JPEGFormat
+    family = frozenset({"JPEG"})
     tolerance = 4
     reduced_tolerance = 3
 
@@ -103,6 +108,7 @@ class TestJpeg(FormatTests):
 
 class TestPng(FormatTests):
     format_class = PNGFormat
+    family = frozenset({"PNG"})
 
     def make_file(self, folder: Path) -> Path:
         path = folder / "drawing.png"

@@ -83,6 +83,7 @@ def write_jpeg(
         dtype=level.dtype,
         photometric="rgb",
         compression="jpeg",
+        compressionargs={"outcolorspace": "rgb"},
         jpegtables=coded[0][0],
         metadata=None,
         **options,

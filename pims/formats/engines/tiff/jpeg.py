@@ -28,7 +28,7 @@ APP0, APP14, APP15, SOS = 0xE0, 0xEE, 0xEF, 0xDA
 
 
 class JpegSplicer:
-    """Makes the complete JPEG of a segment: SOI + (APP14 when RGB) + JPEGTables + the stored stream.
+    """Makes the complete JPEG of a segment: SOI + APP14 (in colour) + JPEGTables + the stored stream.
 
     TIFF says the colour space in a tag of its own, JPEG decoders look for markers: where the two could
     disagree, the markers are replaced.
@@ -42,7 +42,7 @@ class JpegSplicer:
         self._grey = grey
         self._adobe = b"" if grey else (ADOBE_RGB if rgb else ADOBE_YCBCR)
         self._tables = inner if grey else _without_colour_markers(inner)
-        self.prefix = SOI + (ADOBE_RGB if rgb and not grey else b"") + self._tables
+        self.prefix = SOI + self._adobe + self._tables
         """What precedes the stored stream, without its SOI."""
 
     def complete(self, stream: bytes) -> bytes:
@@ -50,7 +50,7 @@ class JpegSplicer:
         if not stream.startswith(b"\xff\xd8\xff"):
             raise CorruptFile("A tile does not hold the JPEG data it should.")
         if APP0 <= stream[3] <= APP15 and not self._grey:
-            return SOI + self._adobe + self._tables + _without_colour_markers(stream[2:])
+            return self.prefix + _without_colour_markers(stream[2:])
         return self.prefix + stream[2:]
 
 
