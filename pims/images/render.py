@@ -215,6 +215,7 @@ def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, f
         (bottom - top) / reduction,
     )
     aligned = abs(crop[0]) < 1e-3 and abs(crop[1]) < 1e-3
-    if aligned and pixels.shape[:2] == (view.height, view.width):
-        return pixels, None  # the last row or column may stand for less than a whole pixel
+    whole = view.region == image.pyramid.base.region  # every tier shows it, give or take its rounding
+    if whole or (aligned and pixels.shape[:2] == (view.height, view.width)):
+        return pixels, None  # the last row and column may stand for less than a whole pixel
     return pixels, crop

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pims.composition import Composition
-from pims.formats.registry import FormatRegistry, discover_formats
-from pims.model.geometry import Region
+from pims.errors import FileError
+from pims.files.source import LocalSource
+from pims.formats.abstract import AbstractFormat
+from pims.formats.registry import discover_formats
 from pims.model.planes import FIRST_PLANE
 from pims.settings import Settings
+from pims.testing.format_tests import FormatTests
 
 if TYPE_CHECKING:
     from tests.docs.conftest import Block
@@ -28,6 +32,18 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLE = REPOSITORY / "examples" / "format_plugin"
 PACKAGE = "pims_plugin_format_pgm"
+
+
+def _format_class() -> type[AbstractFormat]:
+    spec = spec_from_file_location("example_format", EXAMPLE / PACKAGE / "__init__.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: type[AbstractFormat] = module.PGMFormat
+    return found
+
+
+PGMFormat = _format_class()
 
 
 @pytest.fixture
@@ -64,8 +80,8 @@ def test_the_page_shows_the_example_as_it_is(blocks: list[Block]) -> None:
         "ini": (EXAMPLE / "pyproject.toml").read_text("utf-8"),
     }
     shown = [block for block in blocks if block.page.endswith("write-a-format.md")]
-    parts = [block for block in shown if block.language in sources and "pgm" in block.text.lower()]
-    assert len(parts) >= 5
+    parts = [block for block in shown if block.language in sources and "FormatTests" not in block.text]
+    assert len(parts) >= 6
     for part in parts:
         assert part.text in sources[part.language], part.text
 
@@ -89,32 +105,36 @@ def test_an_image_of_the_example_is_imported_with_its_pixels(
             assert image.manifest.spatial_format == spatial
             base = image.pyramid.base
             assert np.array_equal(image.reader.read_region(base, base.region, FIRST_PLANE)[:, :, 0], pixels)
-            part = image.reader.read_region(base, Region(16, 8, 101, 53), FIRST_PLANE, reduction=4)
-            assert part.shape == (14, 26, 1)
-            assert abs(int(part[0, 0, 0]) - pixels[8:12, 16:20].mean()) <= 1
     finally:
         composition.close()
 
 
+class TestExample(FormatTests):
+    """What every format promises, the example promises too."""
+
+    format_class = PGMFormat
+
+    def make_file(self, folder: Path) -> Path:
+        path = folder / "picture.pgm"
+        Image.fromarray(self.expected()[:, :, 0]).save(path)
+        return path
+
+    def expected(self) -> NDArray[Any]:
+        return np.random.default_rng(2).integers(0, 256, (210, 333, 1), dtype=np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("data", "status"),
+    "data",
     [
-        (b"P5\n40 30\n255\n" + bytes(100), "ERROR_INTEGRITY"),
-        (b"P5\n40 30\n65535\n" + bytes(2400), "ERROR_FORMAT"),
-        (b"P5\n999999999 999999999\n255\n", "ERROR_INTEGRITY"),
+        b"P5\n40 30\n255\n" + bytes(100),
+        b"P5\n40 30\n65535\n" + bytes(2400),
+        b"P5\n999999999 999999999\n255\n",
+        b"P5\n-1 x\n255\n",
     ],
+    ids=["cut", "16 bits", "far too large", "no numbers"],
 )
-def test_a_damaged_file_is_refused(
-    plugin: Any, tmp_path: Path, data: bytes, status: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pims.importer.events import ImportEvent
-    from pims.importer.flow import ImportOptions, import_file
-
-    class Silent:
-        def notify(self, event: ImportEvent) -> None:
-            pass
-
-    (tmp_path / "damaged.pgm").write_bytes(data)
-    options = ImportOptions(tmp_path / "root", tmp_path / "root" / ".pending")
-    result = import_file(tmp_path / "damaged.pgm", options, FormatRegistry(plugin.FORMATS), Silent())
-    assert result.status == status, result.error
+def test_a_file_the_example_cannot_read_is_refused_before_its_pixels_are(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "picture.pgm"
+    path.write_bytes(data)
+    with LocalSource(path) as source, PGMFormat(source) as image, pytest.raises(FileError):
+        _ = image.main_imd
