@@ -8,7 +8,7 @@ falls through to that route: other shapes, images not open yet, and whatever is 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,15 +35,39 @@ MAX_VIEWS = 256
 """Ways to look at one image that are remembered: tier, display and type."""
 
 
-class TileView(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TileView:
     """What all requests for tiles of one tier, shown alike, have in common: found out once."""
 
-    tier: Tier
+    columns: int
+    rows: int
     first: TileRequest
     """For the tile at (0, 0)."""
     key: str
     stored: Tier | None
     """The tier whose stored tiles may be sent as they are."""
+
+    @classmethod
+    def of(
+        cls,
+        image: OpenedImage,
+        address: TileAddress,
+        query: bytes,
+        extension: str | None,
+        accept: bytes | None,
+    ) -> TileView:
+        """Raises for what the documented route has to refuse."""
+        if len(query) > MAX_QUERY:
+            raise ValueError
+        display = display_from_query(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
+        display.check_supported(image.metadata)
+        accepted = None if accept is None else accept.decode("latin-1")
+        media_type = negotiate(extension, accepted, Preference.VISUALISATION)
+        pyramid = tile_pyramid(image, normalized=address.normalized)
+        level, _, _ = address.locate(pyramid)
+        tier = pyramid.tiers[level]
+        first = TileRequest(address.normalized, level, 0, 0, display.settings, media_type)
+        return cls(tier.columns, tier.rows, first, first.tier_key(), stored_tier(image, first))
 
 
 class FastPath:
@@ -85,15 +109,15 @@ class FastPath:
             return None
         conditions = Conditions(match[8] is None, if_none_match, no_store)
         try:
-            request, tag, answer = self._at_once(scope, match, lease.image, accept, conditions)
+            found = self._at_once(scope, match, lease.image, accept, conditions)
         except Exception:  # noqa: BLE001 - whatever is wrong, the documented route finds it again and says so
             lease.release()
             return None
-        if answer is not None:
+        if isinstance(found, Answer):
             lease.release()
-            return answer
+            return found
         try:
-            return await self._answerer.make(lease, request, tag, conditions)
+            return await self._answerer.make(lease, *found, conditions)
         except PimsError:
             return None
 
@@ -104,8 +128,8 @@ class FastPath:
         image: OpenedImage,
         accept: bytes | None,
         conditions: Conditions,
-    ) -> tuple[TileRequest, str, Answer | None]:
-        """What is asked, its tag, and the answer if nothing has to be waited for."""
+    ) -> Answer | tuple[TileRequest, str]:
+        """The answer if nothing has to be waited for, otherwise what is asked and its tag."""
         filepath, kind, reference, level, index, column, row, extension = match.groups()
         self._answerer.authorizer.authorize(scope, filepath)
         query = scope["query_string"]
@@ -113,38 +137,25 @@ class FastPath:
         view: TileView | None = image.views.get(view_key)
         if view is None:
             address = TileAddress(kind == "normalized-tile", reference == "zoom", int(level), 0)
-            view = _view(image, address, query, extension, accept)
+            view = TileView.of(image, address, query, extension, accept)
             if len(image.views) >= MAX_VIEWS:
                 image.views.clear()
             image.views[view_key] = view
-        x, y = (int(column), int(row)) if index is None else view.tier.position_of(int(index))
-        if not view.tier.has_tile(x, y):
+        if index is None:
+            x, y = int(column), int(row)
+        else:
+            y, x = divmod(int(index), view.columns)
+        if x >= view.columns or y >= view.rows:
             raise IndexError
         tag = etag(image.identity, f"{view.key}/{x}/{y}")
-        request = view.first._replace(column=x, row=y)
         if view.stored is not None and conditions.if_none_match is None:
             try:
                 stored = image.reader.read_stored_tile(
                     view.stored, x, y, image.default_plane, may_block=False
                 )
             except BlockingIOError:
-                return request, tag, None  # read in the executor, which may wait
+                return view.first._replace(column=x, row=y), tag  # read in the executor, which may wait
             if stored is not None:
-                return request, tag, self._answerer.found(request.media_type, tag, conditions, stored.data)
-        return request, tag, self._answerer.known(image, request, tag, conditions)
-
-
-def _view(
-    image: OpenedImage, address: TileAddress, query: bytes, extension: str | None, accept: bytes | None
-) -> TileView:
-    """Raises for what the documented route has to refuse."""
-    if len(query) > MAX_QUERY:
-        raise ValueError
-    display = display_from_query(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
-    display.check_supported(image.metadata)
-    accepted = None if accept is None else accept.decode("latin-1")
-    media_type = negotiate(extension, accepted, Preference.VISUALISATION)
-    pyramid = tile_pyramid(image, normalized=address.normalized)
-    level, _, _ = address.locate(pyramid)
-    first = TileRequest(address.normalized, level, 0, 0, display.settings, media_type)
-    return TileView(pyramid.tiers[level], first, first.tier_key(), stored_tier(image, first))
+                return self._answerer.found(view.first.media_type, tag, conditions, stored.data)
+        request = view.first._replace(column=x, row=y)
+        return self._answerer.known(image, request, tag, conditions) or (request, tag)

@@ -28,6 +28,7 @@ class _Entry:
     image: OpenedImage
     stamp: tuple[int, int, int]
     checked_at: float
+    used_at: float
     leases: int = 0
     retired: bool = False
 
@@ -64,8 +65,8 @@ class ImagePool:
         self._opener = opener
         self._capacity = capacity
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._aliases: OrderedDict[str, str] = OrderedDict()
+        self._entries: dict[str, _Entry] = {}
+        self._aliases: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
         self._opening: dict[str, threading.Lock] = {}
 
@@ -78,12 +79,13 @@ class ImagePool:
 
     def lease_open(self, filepath: str) -> Lease | None:
         """The image at a path if it is open and was checked a second ago at most; never touches the disk."""
+        now = self._clock()
         with self._lock:
-            entry = self._entries.get(self._aliases.get(filepath, ""))
-            if entry is None or self._clock() - entry.checked_at > FRESH_SECONDS:
+            entry = self._aliases.get(filepath)
+            if entry is None or entry.retired or now - entry.checked_at > FRESH_SECONDS:
                 return None
             entry.leases += 1
-            self._entries.move_to_end(entry.name)
+            entry.used_at = now
             return Lease(self, entry)
 
     def close(self) -> None:
@@ -112,23 +114,23 @@ class ImagePool:
     def _acquire_alone(self, name: str, filepath: str) -> _Entry:
         stamp = _stamp(UploadDirectory(self._opener.root / name), filepath)  # before the manifest is read
         directory, manifest, _, _ = self._opener.resolve(filepath)
+        now = self._clock()
         with self._lock:
             entry = self._entries.get(name)
             if entry is not None and entry.stamp == stamp:
-                entry.checked_at = self._clock()
-                return self._lend(name, filepath, entry)
-        opened = _Entry(name, self._opener.open(directory, manifest), stamp, self._clock())
+                entry.checked_at = entry.used_at = now
+                return self._lend(filepath, entry)
+        opened = _Entry(name, self._opener.open(directory, manifest), stamp, now, now)
         with self._lock:
             outdated = self._insert(name, opened)
-            self._lend(name, filepath, opened)
+            self._lend(filepath, opened)
         for entry in outdated:
             self._retire(entry)
         return opened
 
-    def _lend(self, name: str, filepath: str, entry: _Entry) -> _Entry:
+    def _lend(self, filepath: str, entry: _Entry) -> _Entry:
         entry.leases += 1
-        self._entries.move_to_end(name)
-        self._aliases[filepath] = name
+        self._aliases[filepath] = entry
         while len(self._aliases) > self._capacity * ALIASES_PER_IMAGE:
             self._aliases.popitem(last=False)
         return entry
@@ -138,12 +140,15 @@ class ImagePool:
         evicted = [replaced] if (replaced := self._entries.pop(name, None)) else []
         self._entries[name] = entry
         while len(self._entries) > self._capacity:
-            evicted.append(self._entries.popitem(last=False)[1])
+            oldest = min(self._entries.values(), key=lambda known: known.used_at)
+            evicted.append(self._entries.pop(oldest.name))
         return evicted
 
     def _retire(self, entry: _Entry) -> None:
         with self._lock:
             entry.retired = True
+            for alias in [alias for alias, known in self._aliases.items() if known is entry]:
+                del self._aliases[alias]
             unused = entry.leases == 0
         if unused:
             entry.image.close()

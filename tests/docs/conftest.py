@@ -115,7 +115,7 @@ class Place:
         return re.sub(r"upload-[0-9a-f-]{36}/[\w.-]+", self.path, text) if self.path else text
 
     def environment(self, **more: str) -> dict[str, str]:
-        """As in a new terminal: only the port differs, for another server may run here."""
+        """As in a new terminal, also when make runs the tests. Another server may run: the port differs."""
         passed = ("PATH", "HOME", "LANG", "TMPDIR", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "PIP_CACHE_DIR")
         kept = {name: value for name in passed if (value := os.environ.get(name))}
         return {**kept, "PORT": str(self.port), **more}
@@ -197,7 +197,7 @@ def start_server(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Star
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(
     place: Place, blocks: list[Block], start_server: StartServer
 ) -> Iterator[tuple[Place, re.Match[str]]]:

@@ -1,11 +1,10 @@
-"""The README's commands, run."""
+"""The README's commands, run; and those of the other pages."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -39,27 +38,19 @@ def test_the_first_screen_has_the_two_commands_that_do_everything(
 
 
 @pytest.mark.parametrize("word", ["run", "test", "lint", "bench", "docs", "lock", "setup", "clean"])
-def test_there_is_one_word_per_task(checkout: Path, word: str) -> None:
-    done = subprocess.run(["make", "-n", word], cwd=checkout, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_there_is_one_word_per_task(place: Place, word: str) -> None:
+    assert place.run(f"make -n {word}").returncode == 0
 
 
-def test_make_test_runs_the_whole_suite(checkout: Path) -> None:
-    done = subprocess.run(["make", "-n", "test"], cwd=checkout, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == ".venv/bin/python -m pytest"
+def test_make_test_runs_the_whole_suite(place: Place) -> None:
+    assert place.run("make -n test").stdout.splitlines()[-1] == ".venv/bin/python -m pytest"
 
 
-def test_make_says_what_is_missing_when_python_is_too_old(checkout: Path, tmp_path: Path) -> None:
+def test_make_says_what_is_missing_when_python_is_too_old(place: Place, tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
-    done = subprocess.run(
-        ["make", "--always-make", "setup", f"PYTHON={old}"],
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = place.run(f"make --always-make setup PYTHON={old}")
     assert done.returncode == 2
     assert "PIMS needs Python 3.11 or newer" in done.stderr
 
@@ -123,6 +114,15 @@ def _opened(place: Place, name: str) -> Image.Image:
     with Image.open(place.checkout / name) as image:
         image.load()
         return image
+
+
+def test_every_command_of_every_page_runs(blocks: list[Block], served: Any) -> None:
+    place, _ = served
+    commands = [block for block in blocks if block.language == "sh" and not block.text.startswith("make ")]
+    assert len({block.page for block in commands}) >= 4
+    for block in commands:
+        done = place.run(block.text)
+        assert done.returncode == 0, f"{block.page}: {block.text}{done.stdout}{done.stderr}"
 
 
 @pytest.mark.skipif("CI" not in os.environ, reason="makes a slide of 20,000 px: set CI to run it")

@@ -36,11 +36,12 @@ DESCRIPTION = (
 def pixels() -> NDArray[np.uint8]:
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     waves = [np.sin(x / 37) + np.cos(y / 23), np.sin((x + y) / 31), np.cos(x / 19) * np.sin(y / 41)]
-    return np.stack([np.round((wave / 4 + 0.5) * 255) for wave in waves], axis=-1).astype(np.uint8)
+    return rounded(np.stack([(wave / 4 + 0.5) * 255 for wave in waves], axis=-1))
 
 
 def rounded(level: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.rint(level).astype(np.uint8)
+    whole: NDArray[np.uint8] = np.rint(level).astype(np.uint8)
+    return whole
 
 
 LEVELS = [pixels(), rounded(block_means(pixels(), 4))]
@@ -54,7 +55,9 @@ def abbreviated(tile: NDArray[np.uint8]) -> tuple[bytes, bytes]:
     stream = io.BytesIO()
     Image.fromarray(tile).save(stream, "JPEG", quality=95, keep_rgb=True)
     jpeg = stream.getvalue()
-    tables, rest, position = [], [], 2
+    tables: list[bytes] = []
+    rest: list[bytes] = []
+    position = 2
     while jpeg[position + 1] != 0xDA:
         end = position + 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
         marker = jpeg[position + 1]
@@ -104,8 +107,10 @@ def write_slide(path: Path, description: str = DESCRIPTION, *, order: tuple[int,
 
 @contextmanager
 def opened(path: Path) -> Iterator[SVSFormat]:
-    with LocalSource(path) as source, SVSFormat(source) as image:
-        yield image
+    with LocalSource(path) as source:
+        image = SVSFormat(source)
+        with image:
+            yield image
 
 
 class TestSvs(FormatTests):
@@ -150,9 +155,8 @@ def test_what_the_description_says_becomes_metadata(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "slide.svs")
     with opened(path) as image, openslide.OpenSlide(path) as slide:
         full = image.full_imd
-        assert (
-            full.physical_size_x_um == full.physical_size_y_um == float(slide.properties["openslide.mpp-x"])
-        )
+        mpp = float(slide.properties["openslide.mpp-x"])
+        assert full.physical_size_x_um == full.physical_size_y_um == mpp
         assert full.objective == Objective(20, 20)
         assert full.acquired_at == datetime(2009, 12, 29, 9, 59, 15)
         assert full.microscope_model == "CPAPERIOCS"

@@ -37,7 +37,7 @@ ASSOCIATED_ALPHA, UNASSOCIATED_ALPHA = 1, 2
 
 
 class SegmentDecoder:
-    """Decodes the segments of one directory. Stateless after construction: any thread may use it.
+    """Decodes the segments of one directory. Any thread may use it.
 
     Raises UnsupportedFeature or LimitExceeded at construction, from the tags alone, for what it can't
     decode; CorruptFile while decoding.
@@ -63,6 +63,7 @@ class SegmentDecoder:
             )
         self.max_stored_bytes = size if self.compression == Compression.NONE else 2 * size + STORED_SLACK
         """A segment that says it has more is damaged, or holds more than pixels."""
+        self._is_common: bool | None = None
         self.splicer: JpegSplicer | None = None
         if self.compression == Compression.JPEG:
             self.splicer = JpegSplicer(
@@ -73,9 +74,11 @@ class SegmentDecoder:
 
     def as_jpeg(self, data: bytes) -> bytes | None:
         """A stored segment as a complete JPEG file, when it shows exactly the pixels that `decode` gives."""
-        if self.splicer is None or self.photometric == Photometric.MINISWHITE or not is_common(data):
+        if self.splicer is None or self.photometric == Photometric.MINISWHITE:
             return None
-        return self.splicer.complete(data)
+        if self._is_common is None:  # the first tile speaks for all: a file has one writer
+            self._is_common = is_common(data)
+        return self.splicer.complete(data) if self._is_common else None
 
     @property
     def is_sendable(self) -> bool:

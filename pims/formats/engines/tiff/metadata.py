@@ -152,19 +152,20 @@ class TiffReader(AbstractReader):
     """Reads the tiers of a TIFF."""
 
     format: TiffFormat
+    _images: tuple[TiffImage, ...] | None = None
 
     def read_region(self, tier: Tier, region: Region, plane: Plane, reduction: int = 1) -> NDArray[Any]:
-        return self._image(tier.level).read(region, reduction)
+        return self.format.images_of_levels[tier.level].read(region, reduction)
 
     def read_stored_tile(
         self, tier: Tier, column: int, row: int, plane: Plane, *, may_block: bool = True
     ) -> EncodedTile | None:
-        if not may_block and not self.format.is_in_cache("images_of_levels"):
-            raise BlockingIOError
-        return self._image(tier.level).stored(column, row, may_block=may_block)
-
-    def _image(self, level: int) -> TiffImage:
-        return self.format.images_of_levels[level]
+        images = self._images
+        if images is None:
+            if not may_block:
+                raise BlockingIOError
+            images = self._images = self.format.images_of_levels
+        return images[tier.level].stored(column, row, may_block=may_block)
 
 
 def reduced_levels(tiff: TiffFile) -> tuple[TiffDirectory, ...]:

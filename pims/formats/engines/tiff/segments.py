@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from array import array
 
 from pims.errors import CorruptFile, LimitExceeded
 from pims.formats.engines.tiff.directory import TYPE_CODES, TiffDirectory, TiffEntry
@@ -11,9 +10,9 @@ from pims.formats.engines.tiff.tags import Tag
 
 __all__ = ["SegmentTable"]
 
-KEPT_ENTRIES = 2048
-"""A table up to this many entries is kept; of a larger one, single entries are read when needed: the
-offsets of 500 slides of 100 gigapixels would fill the memory of the server."""
+BLOCK, KEPT_BLOCKS = 512, 16
+"""Entries of a table that are read at once, and how many such blocks are kept: whole tables of 500 slides
+of 100 gigapixels would fill the memory of the server."""
 TINY_TILE = 64
 """Pixels of a tile below which ..."""
 MAX_TINY_TILES = 65_536
@@ -56,25 +55,33 @@ class SegmentTable:
 
 
 class _Column:
-    """One table of integers, in memory when it is small."""
+    """One table of integers, read a block at a time, of which the last ones are kept."""
 
     def __init__(self, directory: TiffDirectory, entry: TiffEntry, needed: int) -> None:
         code = TYPE_CODES[entry.kind]
         if code not in ("B", "H", "I", "Q"):
             raise CorruptFile("The table of segments does not hold integers.")
         self._source = directory.file.source
-        self._unpack = struct.Struct(directory.file.byte_order + code)
-        self._entry = entry
-        self._kept: array[int] | None = None
-        if entry.count <= KEPT_ENTRIES:
-            self._kept = array("Q", (int(v) for v in directory.numbers_of(entry)[:needed]))
-        elif entry.offset + entry.byte_size > self._source.size:
+        self._code = directory.file.byte_order + "%d" + code
+        self._size = struct.calcsize(code)
+        self._offset = entry.offset
+        self._needed = needed
+        self._blocks: dict[int, tuple[int, ...]] = {}
+        if entry.offset + needed * self._size > self._source.size:
             raise CorruptFile("The file ends before the end of its table of segments.")
 
     def value(self, index: int, may_block: bool) -> int:
-        if self._kept is not None:
-            return self._kept[index]
-        size = self._unpack.size
-        data = self._source.pread(self._entry.offset + index * size, size, may_block=may_block)
-        value: int = self._unpack.unpack(data)[0]
-        return value
+        block = self._blocks.get(index // BLOCK)
+        if block is None:
+            block = self._read(index // BLOCK, may_block)
+        return block[index % BLOCK]
+
+    def _read(self, number: int, may_block: bool) -> tuple[int, ...]:
+        first = number * BLOCK
+        count = min(BLOCK, self._needed - first)
+        data = self._source.pread(self._offset + first * self._size, count * self._size, may_block=may_block)
+        block = struct.unpack(self._code % count, data)
+        if len(self._blocks) >= KEPT_BLOCKS:
+            self._blocks = {}  # replaced, not emptied: another thread may be looking at it
+        self._blocks[number] = block
+        return block
