@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections.abc import AsyncIterator
@@ -158,6 +159,9 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
 def _lifespan(composition: Composition) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # What was loaded until now stays until the end: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         try:
             yield
         finally:

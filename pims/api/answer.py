@@ -28,11 +28,14 @@ VARY = (b"vary", b"Accept")
 HIT, MISS = (b"x-pims-cache", b"HIT"), (b"x-pims-cache", b"MISS")
 
 
+Headers = list[tuple[bytes, bytes]]
+
+
 class Answer(NamedTuple):
     """Status, headers and body of an image response."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: Headers
     body: bytes
 
 
@@ -85,7 +88,8 @@ class ImageAnswerer:
     ) -> Answer | None:
         """The answer that needs no pixel work: the client has it, or it was made before."""
         if conditions.if_none_match is not None and matches(conditions.if_none_match, tag):
-            return Answer(304, self._headers(tag, conditions), b"")
+            headers = [self._cache_control, (b"etag", tag.encode())]
+            return Answer(304, _and_told(headers, conditions), b"")
         cached = None if conditions.no_store else self._cache.get(tag)
         return None if cached is None else self.found(request.media_type, tag, conditions, cached, HIT)
 
@@ -104,9 +108,14 @@ class ImageAnswerer:
         hit: tuple[bytes, bytes] = MISS,
     ) -> Answer:
         """The answer with bytes that are there."""
-        headers = self._headers(tag, conditions)
-        headers += (CONTENT_TYPES[media_type], (b"content-length", b"%d" % len(body)), hit)
-        return Answer(200, headers, body)
+        headers = [
+            self._cache_control,
+            (b"etag", tag.encode()),
+            CONTENT_TYPES[media_type],
+            (b"content-length", b"%d" % len(body)),
+            hit,
+        ]
+        return Answer(200, _and_told(headers, conditions), body)
 
     def _answer_blocking(self, query: ImageQuery) -> Answer:
         with self.pool.lease(query.filepath) as image:
@@ -124,10 +133,11 @@ class ImageAnswerer:
             self._cache.put(tag, body, len(body))
         return self.found(request.media_type, tag, conditions, body)
 
-    def _headers(self, tag: str, conditions: Conditions) -> list[tuple[bytes, bytes]]:
-        headers = [self._cache_control, (b"etag", tag.encode())]
-        if conditions.varies:
-            headers.append(VARY)
-        for name, value in conditions.told.items():
-            headers.append((name.encode(), value.encode()))
-        return headers
+
+def _and_told(headers: Headers, conditions: Conditions) -> Headers:
+    """The headers of an answer with those that depend on the request."""
+    if conditions.varies:
+        headers.append(VARY)
+    if conditions.told:
+        headers.extend((name.encode(), value.encode()) for name, value in conditions.told.items())
+    return headers

@@ -8,6 +8,7 @@ falls through to that route: other shapes, images not open yet, and whatever is 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -82,7 +83,8 @@ class FastPath:
         if scope["type"] == "http" and scope["method"] == "GET":
             match = self._match(scope["path"])
             if match is not None:
-                answer = await self._answer(scope, match)
+                found = self._found(scope, match)
+                answer = found if found is None or isinstance(found, Answer) else await _made(found)
                 if answer is not None:
                     status, headers, body = answer
                     headers.append(NO_SNIFFING)
@@ -91,8 +93,8 @@ class FastPath:
                     return
         await self.app(scope, receive, send)
 
-    async def _answer(self, scope: Scope, match: re.Match[str]) -> Answer | None:
-        """The answer; None when the documented route has to give it."""
+    def _found(self, scope: Scope, match: re.Match[str]) -> Answer | Awaitable[Answer] | None:
+        """The answer, or the making of it; None when the documented route has to give it."""
         accept = if_none_match = None
         no_store = False
         for name, value in scope["headers"]:
@@ -116,10 +118,7 @@ class FastPath:
         if isinstance(found, Answer):
             lease.release()
             return found
-        try:
-            return await self._answerer.make(lease, *found, conditions)
-        except PimsError:
-            return None
+        return self._answerer.make(lease, *found, conditions)
 
     def _at_once(
         self,
@@ -159,3 +158,10 @@ class FastPath:
                 return self._answerer.found(view.first.media_type, tag, conditions, stored.data)
         request = view.first._replace(column=x, row=y)
         return self._answerer.known(image, request, tag, conditions) or (request, tag)
+
+
+async def _made(making: Awaitable[Answer]) -> Answer | None:
+    try:
+        return await making
+    except PimsError:
+        return None  # the documented route says what is wrong

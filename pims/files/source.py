@@ -11,7 +11,8 @@ from pims.errors import CorruptFile, StorageError
 
 __all__ = ["LocalSource"]
 
-RWF_NOWAIT = getattr(os, "RWF_NOWAIT", None)
+RWF_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+"""Fail rather than wait for the disk; Linux only."""
 
 
 class LocalSource:
@@ -47,7 +48,12 @@ class LocalSource:
             )
         try:
             if not may_block:
-                return self._pread_from_memory(offset, length)
+                if not RWF_NOWAIT:
+                    raise BlockingIOError
+                buffer = bytearray(length)
+                if os.preadv(self._fd, (buffer,), offset, RWF_NOWAIT) < length:
+                    raise BlockingIOError
+                return bytes(buffer)
             data = os.pread(self._fd, length, offset)
             while len(data) < length:
                 more = os.pread(self._fd, length - len(data), offset + len(data))
@@ -57,22 +63,10 @@ class LocalSource:
         except BlockingIOError:
             raise
         except OSError as error:
+            if not may_block and error.errno == errno.EOPNOTSUPP:  # a filesystem that can't tell
+                raise BlockingIOError from error
             raise StorageError(f"{self._path.name}: reading failed: {error.strerror}") from error
         return data
-
-    def _pread_from_memory(self, offset: int, length: int) -> bytes:
-        if RWF_NOWAIT is None:
-            raise BlockingIOError
-        buffer = bytearray(length)
-        try:
-            count = os.preadv(self._fd, [buffer], offset, RWF_NOWAIT)
-        except OSError as error:
-            if error.errno == errno.EOPNOTSUPP:
-                raise BlockingIOError from error
-            raise
-        if count < length:
-            raise BlockingIOError
-        return bytes(buffer)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -38,6 +38,9 @@ class TiffImage:
         self._tiled = directory.is_tiled
         self._source = directory.file.source
         self._cache = cache
+        self._whole_columns = self.width // self.tile_width
+        self._whole_rows = self.height // self.tile_height
+        """Tiles beyond these reach over the edge of the image."""
         self._held: tuple[tuple[int, int], NDArray[Any]] | None = None
 
     def read(self, region: Region, reduction: int = 1) -> NDArray[Any]:
@@ -51,11 +54,7 @@ class TiffImage:
 
     def stored(self, column: int, row: int, *, may_block: bool) -> EncodedTile | None:
         """The complete JPEG of a tile, when it shows exactly what `read` gives; see read_stored_tile."""
-        if (
-            not self.decoder.is_sendable
-            or (column + 1) * self.tile_width > self.width
-            or (row + 1) * self.tile_height > self.height
-        ):
+        if column >= self._whole_columns or row >= self._whole_rows or not self.decoder.is_sendable:
             return None
         data = self._stored_bytes(row * self.segments.columns + column, may_block=may_block)
         jpeg = None if data is None else self.decoder.as_jpeg(data)

@@ -71,19 +71,16 @@ class SegmentDecoder:
                 rgb=self.photometric == Photometric.RGB,
                 grey=self.stored_samples == 1,
             )
+        self.is_sendable = self.splicer is not None and self.photometric != Photometric.MINISWHITE
+        """Whether `as_jpeg` may give something."""
 
     def as_jpeg(self, data: bytes) -> bytes | None:
         """A stored segment as a complete JPEG file, when it shows exactly the pixels that `decode` gives."""
-        if self.splicer is None or self.photometric == Photometric.MINISWHITE:
+        if self.splicer is None or not self.is_sendable:
             return None
         if self._is_common is None:  # the first tile speaks for all: a file has one writer
             self._is_common = is_common(data)
         return self.splicer.complete(data) if self._is_common else None
-
-    @property
-    def is_sendable(self) -> bool:
-        """Whether `as_jpeg` may give something."""
-        return self.splicer is not None and self.photometric != Photometric.MINISWHITE
 
     def decode(self, data: bytes, rows: int, reduction: int = 1) -> NDArray[Any]:
         """The pixels of one stored segment.

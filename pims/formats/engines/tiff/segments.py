@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 
 from pims.errors import CorruptFile, LimitExceeded
 from pims.formats.engines.tiff.directory import TYPE_CODES, TiffDirectory, TiffEntry
@@ -13,6 +15,7 @@ __all__ = ["SegmentTable"]
 BLOCK, KEPT_BLOCKS = 512, 16
 """Entries of a table that are read at once, and how many such blocks are kept: whole tables of 500 slides
 of 100 gigapixels would fill the memory of the server."""
+NATIVE = "<" if sys.byteorder == "little" else ">"
 TINY_TILE = 64
 """Pixels of a tile below which ..."""
 MAX_TINY_TILES = 65_536
@@ -46,42 +49,49 @@ class SegmentTable:
         assert offsets is not None and counts is not None
         self._offsets = _Column(directory, offsets, needed)
         self._counts = _Column(directory, counts, needed)
+        self._blocks: dict[int, tuple[array[int], array[int]]] = {}
 
     def locate(self, index: int, *, may_block: bool = True) -> tuple[int, int] | None:
         """(offset, byte count) of a segment; None for one that is not stored (sparse)."""
-        offset = self._offsets.value(index, may_block)
-        count = self._counts.value(index, may_block)
+        number = index // BLOCK
+        offsets, counts = self._blocks.get(number) or self._read(number, may_block)
+        place = index % BLOCK
+        offset, count = offsets[place], counts[place]
         return (offset, count) if offset and count else None
+
+    def _read(self, number: int, may_block: bool) -> tuple[array[int], array[int]]:
+        """A block of both tables; the last ones are kept."""
+        block = self._offsets.read(number, may_block), self._counts.read(number, may_block)
+        if len(self._blocks) >= KEPT_BLOCKS:
+            self._blocks = {}  # replaced, not emptied: another thread may be looking at it
+        self._blocks[number] = block
+        return block
 
 
 class _Column:
-    """One table of integers, read a block at a time, of which the last ones are kept."""
+    """One table of integers."""
 
     def __init__(self, directory: TiffDirectory, entry: TiffEntry, needed: int) -> None:
         code = TYPE_CODES[entry.kind]
         if code not in ("B", "H", "I", "Q"):
             raise CorruptFile("The table of segments does not hold integers.")
         self._source = directory.file.source
-        self._code = directory.file.byte_order + "%d" + code
-        self._size = struct.calcsize(code)
+        self._swapped = directory.file.byte_order != NATIVE
+        self._code = code
+        self._size = struct.calcsize("=" + code)
         self._offset = entry.offset
         self._needed = needed
-        self._blocks: dict[int, tuple[int, ...]] = {}
         if entry.offset + needed * self._size > self._source.size:
             raise CorruptFile("The file ends before the end of its table of segments.")
 
-    def value(self, index: int, may_block: bool) -> int:
-        block = self._blocks.get(index // BLOCK)
-        if block is None:
-            block = self._read(index // BLOCK, may_block)
-        return block[index % BLOCK]
-
-    def _read(self, number: int, may_block: bool) -> tuple[int, ...]:
+    def read(self, number: int, may_block: bool) -> array[int]:
+        """The values of one block of indices."""
         first = number * BLOCK
         count = min(BLOCK, self._needed - first)
-        data = self._source.pread(self._offset + first * self._size, count * self._size, may_block=may_block)
-        block = struct.unpack(self._code % count, data)
-        if len(self._blocks) >= KEPT_BLOCKS:
-            self._blocks = {}  # replaced, not emptied: another thread may be looking at it
-        self._blocks[number] = block
-        return block
+        values = array(self._code)
+        values.frombytes(
+            self._source.pread(self._offset + first * self._size, count * self._size, may_block=may_block)
+        )
+        if self._swapped:
+            values.byteswap()
+        return values
