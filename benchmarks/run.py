@@ -1,4 +1,4 @@
-"""`make bench`: measures this server against its yardsticks. Options: --help; meaning: docs/performance.md."""
+"""`make bench`: measures this server against its yardsticks; what it tells is in docs/performance.md."""
 
 from __future__ import annotations
 

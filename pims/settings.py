@@ -34,7 +34,9 @@ class Auth(StrEnum):
 class Settings(BaseSettings):
     """The configuration of one process; frozen."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
+    )
 
     root: Path = Field(Path("data/pims"), description="Directory that holds the uploads.")
     writing_path: Path | None = Field(

@@ -14,6 +14,14 @@ MAX_BODY = 16 << 20
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
 
+OWN_THINGS_ONLY = (
+    b"content-security-policy",
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'self'",
+)
+"""For pages without a policy of their own: those of the API's documentation, whose scripts are foreign."""
+
+
 class Boundary:
     """ASGI middleware around everything else.
 
@@ -21,7 +29,7 @@ class Boundary:
     - What no handler expected becomes a 500 that tells nothing, and an entry in the log. Once the answer
       has begun it is too late for that: the exception goes on and the server drops the connection.
     - A body is read up to a limit, whatever length it claims.
-    - No answer may be taken by a browser for another type than it says.
+    - No answer may be taken by a browser for another type than it says, no page loads what is elsewhere.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -47,7 +55,7 @@ class Boundary:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message = {**message, "headers": [*message["headers"], NO_SNIFFING]}
+                message = {**message, "headers": [*message["headers"], *_protection(message["headers"])]}
             elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
@@ -62,3 +70,10 @@ class Boundary:
             status, headers, body = problem(error, instance)
             await send_on({"type": "http.response.start", "status": status, "headers": headers})
             await send_on({"type": "http.response.body", "body": body})
+
+
+def _protection(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Headers that keep browsers from doing more with an answer than showing it."""
+    known = dict(headers)
+    is_page = known.get(b"content-type", b"").startswith(b"text/html")
+    return [NO_SNIFFING, OWN_THINGS_ONLY] if is_page and OWN_THINGS_ONLY[0] not in known else [NO_SNIFFING]

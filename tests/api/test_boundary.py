@@ -44,3 +44,11 @@ def test_a_body_that_nests_without_end_is_refused(shared_client: Client) -> None
         )
         assert 400 <= answer.status_code < 500
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_pages_load_nothing_from_elsewhere(shared_client: Client) -> None:
+    for page in ("/", "/docs", "/swagger"):
+        policy = shared_client.get(page).headers.get_list("content-security-policy")
+        assert len(policy) == 1
+        assert "default-src" in policy[0]
+        assert "http" not in policy[0]
