@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from pims.settings import Settings
-from pims.tasks.worker_process import die_with_parent
+from pims.tasks.parent import die_with_parent
 
 __all__ = ["HOST", "WORKERS", "Server", "pims_command", "pims_environment", "running", "uvicorn_command"]
 

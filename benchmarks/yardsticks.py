@@ -24,7 +24,7 @@ from pims.formats.engines.tiff.jpeg import JpegSplicer
 from pims.formats.engines.tiff.segments import SegmentTable
 from pims.formats.engines.tiff.tags import Tag
 from pims.model.limits import Limits
-from pims.tasks.worker_process import die_with_parent
+from pims.tasks.parent import die_with_parent
 
 __all__ = ["Recorded", "codec", "deepzoom", "recorded", "write_answers"]
 

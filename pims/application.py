@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
-from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
 
 import pims
@@ -28,7 +25,7 @@ from pims.api.schemas.problem import ProblemBody
 from pims.api.services import Services
 from pims.composition import Composition
 from pims.settings import Auth, Settings
-from pims.tasks.worker_process import die_with_parent
+from pims.tasks.parent import die_with_parent
 
 __all__ = ["app_from_environment", "create_app"]
 
@@ -37,6 +34,18 @@ Tiles, thumbnails, windows and metadata of microscopy images, whatever their for
 
 Errors are `application/problem+json`. Every path that answers GET answers HEAD.
 """
+PUBLIC_SETTINGS = (
+    "api_base_path",
+    "auth",
+    "conversion_jpeg_quality",
+    "conversion_lossless",
+    "default_image_size_safety_mode",
+    "image_response_cache_control_max_age",
+    "max_decode_pixels",
+    "output_size_ceiling",
+    "output_size_limit",
+)
+"""What /info tells: no secret, no path, no address. A new setting is not told before it stands here."""
 REQUEST_HEADERS = ("Authorization", "If-None-Match", "X-Annotation-Origin", "X-Image-Size-Safety")
 RESPONSE_HEADERS = ("ETag", "X-Image-Size-Limit", "X-Pims-Cache")
 
@@ -73,8 +82,9 @@ def app_from_environment() -> FastAPI:
 
     A server process among several ends with the one that started it, even when that one is killed.
     """
-    if multiprocessing.parent_process() is not None:
-        die_with_parent(os.getppid())
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        die_with_parent(parent.pid)
     return create_app(Composition(Settings.load()))
 
 
@@ -112,12 +122,8 @@ def _authorizer(settings: Settings) -> Authorizer:
 
 
 def _public_settings(settings: Settings) -> dict[str, Any]:
-    """What anyone who may ask may know: no secret, no path, no address."""
-    hidden = {"host", "port", "auth_networks"}
-    for name, field in Settings.model_fields.items():
-        if {field.annotation, *get_args(field.annotation)} & {Path, SecretStr}:
-            hidden.add(name)
-    return settings.model_dump(mode="json", exclude=hidden)
+    """What anyone who may ask may know."""
+    return settings.model_dump(mode="json", include=set(PUBLIC_SETTINGS))
 
 
 def _publish_openapi(app: FastAPI, base: str) -> None:
@@ -153,7 +159,12 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             expose_headers=RESPONSE_HEADERS,
         )
     app.add_middleware(Boundary)
-    app.add_middleware(FastPath, answerer=services.answerer, base_path=settings.api_base_path)
+    app.add_middleware(
+        FastPath,
+        answerer=services.answerer,
+        base_path=settings.api_base_path,
+        varies_by_origin=bool(settings.cors_origins),
+    )
 
 
 def _lifespan(composition: Composition) -> Any:

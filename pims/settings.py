@@ -113,14 +113,19 @@ class Settings(BaseSettings):
         file = environ.get("CONFIG_FILE", "")
         if file and not Path(file).is_file():
             raise ConfigurationError(f"CONFIG_FILE: there is no file {file}")
-        given = {name: value for name, value in overrides.items() if value is not None}
+        given: dict[str, Any] = {
+            name.lower(): value
+            for name, value in environ.items()
+            if name.lower() in cls.model_fields and value  # an empty value is no value
+        }
+        given |= {name: value for name, value in overrides.items() if value is not None}
         try:
             return cls(_env_file=file or "pims-config.env", **given)  # type: ignore[call-arg]
         except ValidationError as error:
             first = error.errors()[0]
-            name = "_".join(str(part) for part in first["loc"]).upper() or "settings"
+            name = "_".join(str(part) for part in first["loc"] if isinstance(part, str)).upper()
             reason = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(f"{name}: {reason}") from error
+            raise ConfigurationError(f"{name}: {reason}" if name else reason) from error
 
     @classmethod
     def settings_customise_sources(
@@ -131,7 +136,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings
+        return init_settings, dotenv_settings  # `load` hands the environment over
 
     @field_validator("allowed_hosts", "auth_networks", "cors_origins", mode="before")
     @classmethod

@@ -95,7 +95,11 @@ class ImageAnswerer:
 
     async def make(self, lease: Lease, request: RenderRequest, tag: str, conditions: Conditions) -> Answer:
         """The answer made in the executor. The lease ends when that work does, whoever still waits for it."""
-        work = self._executor.submit(self._made, lease.image, request, tag, conditions)
+        try:
+            work = self._executor.submit(self._made, lease.image, request, tag, conditions)
+        except BaseException:  # the server is closing
+            lease.release()
+            raise
         work.add_done_callback(lambda _: lease.release())
         return await asyncio.wrap_future(work)
 

@@ -20,7 +20,6 @@ from pims.api.conditional import etag
 from pims.api.negotiation import Preference, negotiate
 from pims.api.params.display import display_from_query
 from pims.api.params.tile import TileAddress
-from pims.errors import PimsError
 from pims.images.image import OpenedImage
 from pims.images.render import TileRequest, stored_tier, tile_pyramid
 from pims.model.pyramid import Tier
@@ -31,7 +30,10 @@ TILE = (
     r"/image/(.+)/(normalized-tile|tile)/(zoom|level)/([0-9]{1,3})/"
     r"(?:ti/([0-9]{1,15})|tx/([0-9]{1,9})/ty/([0-9]{1,9}))(?:\.(jpg|png|webp))?"
 )
+VARY_ORIGIN = (b"vary", b"Origin")
 MAX_QUERY = 4096
+MAX_REMEMBERED = 512
+"""Bytes of a query and an Accept header that are kept; viewers send less."""
 MAX_VIEWS = 256
 """Ways to look at one image that are remembered: tier, display and type."""
 
@@ -62,6 +64,8 @@ class TileView:
             raise ValueError
         display = display_from_query(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
         display.check_supported(image.metadata)
+        if display.settings.needs_histogram and not image.bounds_are_known:
+            raise BlockingIOError  # it is on the disk
         accepted = None if accept is None else accept.decode("latin-1")
         media_type = negotiate(extension, accepted, Preference.VISUALISATION)
         pyramid = tile_pyramid(image, normalized=address.normalized)
@@ -74,9 +78,13 @@ class TileView:
 class FastPath:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, answerer: ImageAnswerer, base_path: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, answerer: ImageAnswerer, base_path: str = "", *, varies_by_origin: bool = False
+    ) -> None:
+        """`varies_by_origin`: whether pages of some other origins may use the API."""
         self.app = app
         self._answerer = answerer
+        self._protection = [NO_SNIFFING, VARY_ORIGIN] if varies_by_origin else [NO_SNIFFING]
         self._match = re.compile(re.escape(base_path) + TILE).fullmatch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +95,7 @@ class FastPath:
                 answer = found if found is None or isinstance(found, Answer) else await _made(found)
                 if answer is not None:
                     status, headers, body = answer
-                    headers.append(NO_SNIFFING)
+                    headers += self._protection
                     await send({"type": "http.response.start", "status": status, "headers": headers})
                     await send({"type": "http.response.body", "body": body})
                     return
@@ -103,7 +111,7 @@ class FastPath:
             elif name == b"if-none-match" and if_none_match is None:
                 if_none_match = value
             elif name == b"cache-control":
-                no_store = b"no-store" in value.lower()
+                no_store = no_store or b"no-store" in value.lower()
             elif name in (b"accept", b"if-none-match", b"origin"):
                 return None  # lists over several headers, answers that need the headers of CORS
         lease = self._answerer.pool.lease_open(match[1])
@@ -137,9 +145,10 @@ class FastPath:
         if view is None:
             address = TileAddress(kind == "normalized-tile", reference == "zoom", int(level), 0)
             view = TileView.of(image, address, query, extension, accept)
-            if len(image.views) >= MAX_VIEWS:
-                image.views.clear()
-            image.views[view_key] = view
+            if len(query) + len(accept or b"") <= MAX_REMEMBERED:
+                if len(image.views) >= MAX_VIEWS:
+                    image.views.clear()
+                image.views[view_key] = view
         if index is None:
             x, y = int(column), int(row)
         else:
@@ -163,5 +172,5 @@ class FastPath:
 async def _made(making: Awaitable[Answer]) -> Answer | None:
     try:
         return await making
-    except PimsError:
-        return None  # the documented route says what is wrong
+    except Exception:  # noqa: BLE001 - whatever is wrong, the documented route finds it again and says so
+        return None

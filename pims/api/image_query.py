@@ -46,7 +46,7 @@ class ClientHeaders:
             elif name == b"if-none-match":
                 if_none_match = value if if_none_match is None else if_none_match + b"," + value
             elif name == b"cache-control":
-                no_store = b"no-store" in value.lower()
+                no_store = no_store or b"no-store" in value.lower()
             elif name == b"x-image-size-safety":
                 safety = _safety(value.decode("latin-1"))
         return cls(accept, if_none_match, no_store, safety)
@@ -102,7 +102,7 @@ def window_query(
     display: DisplayQuery,
     extension: str | None,
 ) -> ImageQuery:
-    """A rectangle at a size. Raises NotAcceptable."""
+    """A rectangle at a size, asked by POST: such an answer is always given whole. Raises NotAcceptable."""
     media_type = negotiate(extension, headers.accept, Preference.VISUALISATION)
     told: dict[str, str] = {}
 
@@ -114,7 +114,8 @@ def window_query(
         told.update(resized)
         return WindowRequest(region, tier, width, height, display.settings, media_type)
 
-    return ImageQuery(filepath, make_request, headers.conditions(extension, told))
+    conditions = headers.conditions(extension, told)._replace(if_none_match=None)
+    return ImageQuery(filepath, make_request, conditions)
 
 
 def _safety(text: str) -> SizeSafety:

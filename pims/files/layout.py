@@ -11,17 +11,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pims.errors import ImageNotFound
+from pims.errors import ImageNotFound, StorageError
 
-__all__ = ["Role", "UploadDirectory", "sanitized_name", "split_path"]
+__all__ = ["PREFIX", "Role", "UploadDirectory", "sanitized_name", "split_path", "upload_names"]
 
 PREFIX = "upload-"
+"""Of the name of every upload's directory."""
 MAX_NAME_BYTES = 200
 MAX_PATH_BYTES = 1024
 
@@ -71,6 +73,16 @@ class UploadDirectory:
         return self.processed / f"visualisation.{format_id}"
 
 
+def upload_names(root: Path) -> list[str]:
+    """Names of the uploads under ROOT, in no order; none when there is no ROOT. Raises StorageError."""
+    try:
+        return [name for name in os.listdir(root) if name.startswith(PREFIX)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"ROOT can't be listed: {error.strerror}") from error
+
+
 def split_path(filepath: str) -> tuple[str, str]:
     """(upload directory's name, path inside it) of a path that a client sent.
 
@@ -82,7 +94,7 @@ def split_path(filepath: str) -> tuple[str, str]:
     if (
         not directory.startswith(PREFIX)
         or not inside
-        or len(filepath.encode("utf-8", "surrogateescape")) > MAX_PATH_BYTES
+        or len(filepath.encode("utf-8", "surrogatepass")) > MAX_PATH_BYTES
         or any(part in ("", ".", "..") or len(part) > 255 for part in components)
         or any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in filepath)
         or "\\" in filepath

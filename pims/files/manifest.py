@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pims.errors import StorageError
+from pims.errors import CorruptFile, StorageError
+from pims.files.atomic import write_beside
 
 __all__ = ["LAYOUT_VERSION", "Manifest", "Origin"]
 
@@ -60,21 +60,17 @@ class Manifest:
     """What people corrected: calibration, names."""
 
     def write(self, path: Path) -> None:
-        """Written beside, fsynced, renamed. Raises StorageError."""
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        """Whole or not at all. Raises StorageError."""
+        text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, indent=1)
         try:
-            with beside.open("w", encoding="utf-8") as file:
-                json.dump(dataclasses.asdict(self), file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
+            with write_beside(path) as file:
+                file.write(text.encode())
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise StorageError(f"{path.name}: can't be written: {error.strerror}") from error
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Raises FileNotFoundError when there is none, StorageError when it can't be understood."""
+        """Raises FileNotFoundError when there is none, CorruptFile when it is damaged, StorageError."""
         try:
             values = json.loads(path.read_bytes())
             known = {f.name for f in dataclasses.fields(cls)}
@@ -84,5 +80,7 @@ class Manifest:
             return cls(**kept)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(path) from error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StorageError(f"{path.name} can't be read: {error}") from error
+        except OSError as error:
+            raise StorageError(f"{path.name} can't be read: {error.strerror}") from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise CorruptFile(f"{path.name} is damaged ({error}); import the image again.") from error

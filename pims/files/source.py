@@ -39,6 +39,10 @@ class LocalSource:
     def path(self) -> Path | None:
         return self._path
 
+    def fileno(self) -> int:
+        """Its descriptor, which stays the source's; -1 when closed."""
+        return self._fd
+
     def pread(self, offset: int, length: int, *, may_block: bool = True) -> bytes:
         """See ByteSource.pread."""
         if length < 0 or offset < 0 or offset + length > self.size:

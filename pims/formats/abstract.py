@@ -135,9 +135,9 @@ class AbstractReader(ABC):
     """
 
     thread_safe: ClassVar[bool] = True
-    """Whether several threads may read at once; if not, it is run in a process of its own."""
+    """Whether several threads may read at once. This version refuses a plug-in whose reader says no."""
     trusted: ClassVar[bool] = True
-    """Whether its codec may be run in the server on files that were checked at import."""
+    """Whether its codec may be run in the server on files that were checked at import; refused likewise."""
 
     def __init__(self, format: AbstractFormat) -> None:  # noqa: A002 - the plug-in API's word
         self.format = format

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zipfile
 import zlib
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pims.errors import RepresentationNotFound, StorageError
+from pims.errors import CorruptFile, RepresentationNotFound, StorageError
+from pims.files.atomic import write_beside
 from pims.files.layout import Role
 
 __all__ = [
@@ -63,10 +63,9 @@ def _over_planes(plane_bounds: NDArray[Any]) -> tuple[tuple[int, int], ...]:
 
 
 def write_histogram(path: Path, histogram: StoredHistogram) -> None:
-    """Written beside, fsynced, renamed. Raises StorageError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Whole or not at all. Raises StorageError."""
     try:
-        with beside.open("wb") as file:
+        with write_beside(path) as file:
             np.savez_compressed(
                 file,
                 version=np.uint32(HISTOGRAM_VERSION),
@@ -75,26 +74,22 @@ def write_histogram(path: Path, histogram: StoredHistogram) -> None:
                 plane_bounds=histogram.plane_bounds,
                 channel_counts=histogram.channel_counts,
             )
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise StorageError(f"The histogram can't be written: {error.strerror}") from error
 
 
 def read_histogram(path: Path) -> StoredHistogram:
-    """Raises RepresentationNotFound when there is none, StorageError when it is damaged."""
+    """Raises RepresentationNotFound when there is none, CorruptFile when it is damaged."""
     values = _load(path, ("type", "size", "plane_bounds", "channel_counts"))
     counts, plane_bounds, size = values["channel_counts"], values["plane_bounds"], values["size"]
     _check_bounds(plane_bounds)
     if counts.dtype != np.uint64 or counts.ndim != 2 or counts.shape[0] != plane_bounds.shape[2]:
-        raise StorageError(_damaged("its counts have another shape"))
+        raise CorruptFile(_damaged("its counts have another shape"))
     try:
         kind = HistogramType(str(values["type"]))
         width, height = (int(side) for side in size)
     except (TypeError, ValueError) as error:
-        raise StorageError(_damaged(str(error))) from error
+        raise CorruptFile(_damaged(str(error))) from error
     return StoredHistogram(kind, counts, plane_bounds, width, height)
 
 
@@ -108,14 +103,14 @@ def read_channel_bounds(path: Path) -> tuple[tuple[int, int], ...]:
 def _check_bounds(plane_bounds: NDArray[Any]) -> None:
     shape = plane_bounds.shape
     if plane_bounds.dtype != np.uint32 or len(shape) != 4 or shape[3] != 2 or min(shape) < 1:
-        raise StorageError(_damaged("its bounds have another shape"))
+        raise CorruptFile(_damaged("its bounds have another shape"))
 
 
 def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if int(stored["version"]) != HISTOGRAM_VERSION:
-                raise StorageError(_damaged("it is of another version"))
+                raise CorruptFile(_damaged("it is of another version"))
             return {name: stored[name] for name in names}
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         # A directory is what older servers wrote.
@@ -132,7 +127,7 @@ def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         zlib.error,
         struct.error,
     ) as error:
-        raise StorageError(_damaged(str(error))) from error
+        raise CorruptFile(_damaged(str(error))) from error
 
 
 def _damaged(reason: str) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from pims.cache.object import SimpleDataCache, cached_property
-from pims.errors import StorageError
+from pims.errors import CorruptFile, RepresentationNotFound
 from pims.files.layout import UploadDirectory
 from pims.files.manifest import Manifest
 from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractFormat
-from pims.images.histogram import read_histogram
+from pims.images.histogram import read_channel_bounds
 from pims.model.metadata import ImageMetadata
 from pims.model.planes import Plane
 from pims.model.pyramid import Pyramid, Tier
@@ -42,7 +42,7 @@ class OpenedImage(SimpleDataCache):
         try:
             self.metadata = ImageMetadata.from_dict(manifest.metadata)
         except ValueError as error:
-            raise StorageError(f"{directory.manifest.name}: {error}") from error
+            raise CorruptFile(f"{directory.manifest.name}: {error}") from error
         self.spatial = spatial
         self.reader = spatial.reader
         self.pyramid: Pyramid = spatial.pyramid
@@ -63,7 +63,7 @@ class OpenedImage(SimpleDataCache):
     ) -> tuple[tuple[ChannelDisplay, ...], bool]:
         """The display of every channel, and whether it leaves all pixel values as stored.
 
-        Raises InvalidParameter, StorageError (the histogram can't be read).
+        Raises InvalidParameter, CorruptFile (the stored histogram is damaged).
         """
         key = (asked, default, output_bits)
         found = self._resolved.get(key)
@@ -78,9 +78,18 @@ class OpenedImage(SimpleDataCache):
     def _intensity_bounds(self) -> Sequence[tuple[int, int]]:
         return self._histogram_bounds
 
+    @property
+    def bounds_are_known(self) -> bool:
+        """Whether the bounds of the histogram were read already."""
+        return self.is_in_cache("_histogram_bounds")
+
     @cached_property
     def _histogram_bounds(self) -> Sequence[tuple[int, int]]:
-        return read_histogram(self.directory.histogram).channel_bounds()
+        """(lowest, highest) intensity by channel; the full range for an upload without histogram."""
+        try:
+            return read_channel_bounds(self.directory.histogram)
+        except RepresentationNotFound:
+            return ((0, (1 << self.metadata.significant_bits) - 1),) * self.metadata.n_channels
 
     def _stored_tier(self, normalized: Tier) -> Tier | None:
         for tier in self.pyramid.tiers:
@@ -94,5 +103,7 @@ class OpenedImage(SimpleDataCache):
 
     def close(self) -> None:
         """Close the reader and the file."""
-        self.spatial.close()
-        self._source.close()
+        try:
+            self.spatial.close()
+        finally:
+            self._source.close()

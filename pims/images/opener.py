@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from pims.errors import (
+    CorruptFile,
     FormatNotFound,
     ImageNotFound,
     RepresentationNotFound,
@@ -59,12 +60,12 @@ class Opener:
         return directory, manifest, role, path
 
     def read_manifest(self, directory: UploadDirectory, filepath: str = "") -> Manifest:
-        """Raises ImageNotFound when there is no such upload, StorageError when its manifest is damaged."""
+        """Raises ImageNotFound when there is no such upload, CorruptFile when its manifest is damaged."""
         try:
             if not stat.S_ISDIR(directory.path.lstat().st_mode):
                 raise ImageNotFound(filepath)
             return Manifest.read(directory.manifest)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise ImageNotFound(filepath) from error
 
     def open(self, directory: UploadDirectory, manifest: Manifest) -> OpenedImage:
@@ -74,7 +75,11 @@ class Opener:
         try:
             fmt = self._format(manifest.spatial_format)
             spatial = fmt(source, series=manifest.series, context=self._context)
-            return OpenedImage(directory, manifest, source, spatial)
+            try:
+                return OpenedImage(directory, manifest, source, spatial)
+            except BaseException:
+                spatial.close()
+                raise
         except BaseException:
             source.close()
             raise
@@ -100,7 +105,7 @@ class Opener:
                         found[name] = known
                     else:
                         found[name] = (changed, Manifest.read(directory.manifest))
-                except (OSError, StorageError):
+                except (OSError, StorageError, CorruptFile):
                     continue
             self._listing = found
         return [manifest for _, manifest in sorted(found.values(), key=lambda entry: -entry[0])]

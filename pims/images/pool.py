@@ -112,7 +112,14 @@ class ImagePool:
                 self._opening.pop(name, None)
 
     def _acquire_alone(self, name: str, filepath: str) -> _Entry:
-        stamp = _stamp(UploadDirectory(self._opener.root / name), filepath)  # before the manifest is read
+        try:
+            stamp = _stamp(UploadDirectory(self._opener.root / name), filepath)  # before the manifest is read
+        except ImageNotFound:
+            with self._lock:
+                gone = self._entries.pop(name, None)
+            if gone is not None:
+                self._retire(gone)
+            raise
         directory, manifest, _, _ = self._opener.resolve(filepath)
         now = self._clock()
         with self._lock:

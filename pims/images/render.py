@@ -105,7 +105,7 @@ def stored_tier(image: OpenedImage, request: TileRequest) -> Tier | None:
 
     That takes a request for JPEG without any processing, and a tier with the same size and tiles.
     """
-    if request.media_type != JPEG:
+    if request.media_type != JPEG or image.metadata.bits != 8:
         return None
     tier = image.stored_tiers[request.level] if request.normalized else image.pyramid.tiers[request.level]
     if tier is None or not image.resolve(request.display, AutoBound.AUTO_IMAGE, 8)[1]:
@@ -196,13 +196,21 @@ def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, f
     tier = image.pyramid.most_appropriate_tier(view.scale_x, view.scale_y)
     reduction = reduction_for(tier, view.scale_x, view.scale_y)
     step_x, step_y = view.tier.scale_x / tier.scale_x, view.tier.scale_y / tier.scale_y
+    # Both sizes were rounded, maybe in opposite directions: what would lie mostly beyond the edge of the
+    # tier is fitted to it.
+    if (view.region.left + view.region.right) * step_x > 2 * tier.width:
+        step_x = view.tier.factor_x / tier.factor_x
+    if (view.region.top + view.region.bottom) * step_y > 2 * tier.height:
+        step_y = view.tier.factor_y / tier.factor_y
     left, top = view.region.left * step_x, view.region.top * step_y
     right, bottom = view.region.right * step_x, view.region.bottom * step_y
     # Between stored pixels, the pixels around the rectangle count as well: tiles then join without a seam.
     margin = 0 if left.is_integer() and top.is_integer() else reduction
     region = covering_region(tier, reduction, left - margin, top - margin, right + margin, bottom + margin)
-    needed = region.width * region.height // reduction**2 * image.metadata.n_samples
-    if needed * image.metadata.bits // 8 > MAX_READ_BYTES:
+    needed = (
+        region.width * region.height // reduction**2 * image.metadata.n_samples * image.metadata.bits // 8
+    )
+    if needed > MAX_READ_BYTES:
         raise LimitExceeded(
             f"Reading this part of the image at this size needs {needed >> 20} MiB at once; "
             "ask for a smaller part, or for a larger output of a smaller part."

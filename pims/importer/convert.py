@@ -16,6 +16,7 @@ from pims.model.geometry import Region
 from pims.model.metadata import ImageMetadata
 from pims.model.planes import FIRST_PLANE
 from pims.model.pyramid import NORMALIZED_TILE, Tier
+from pims.model.shown import check_shown
 
 __all__ = ["convert_to_pyramid"]
 
@@ -29,6 +30,7 @@ def convert_to_pyramid(
     *,
     lossless_codec: str,
     jpeg_quality: int,
+    threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Write the base of an opened image as a pyramidal TIFF.
@@ -42,6 +44,7 @@ def convert_to_pyramid(
     destination : must not exist yet; it does not afterwards, when an error is raised
     lossless_codec : a TileCodec but jpeg
     jpeg_quality : 1 to 100
+    threads : that encode; one per core by default
     progress : called with the fraction done, after every band
 
     Returns
@@ -50,12 +53,12 @@ def convert_to_pyramid(
 
     Raises
     ------
-    UnsupportedFeature : not one plane of 1 or 3 samples of uint8 or uint16
+    UnsupportedFeature : more than one plane, or what can't be shown either
     FileError, StorageError
     """
     spec = _spec_of(format.full_imd, TileCodec(lossless_codec), jpeg_quality)
     base = format.pyramid.base
-    with PyramidWriter(destination, spec) as writer:
+    with PyramidWriter(destination, spec, threads=threads) as writer:
         for band in _bands(base, spec.n_samples * np.dtype(spec.dtype).itemsize):
             writer.write_rows(format.reader.read_region(base, band, FIRST_PLANE))
             if progress is not None:
@@ -74,11 +77,7 @@ def _spec_of(metadata: ImageMetadata, lossless: TileCodec, quality: int) -> Pyra
         raise UnsupportedFeature(
             f"The image has {metadata.n_planes} planes; this version converts images of one plane only."
         )
-    if metadata.n_samples not in (1, 3) or metadata.pixel_type not in ("uint8", "uint16"):
-        raise UnsupportedFeature(
-            f"Pixels of {metadata.n_samples} samples of {metadata.pixel_type} can't be converted; "
-            "this version converts 1 or 3 samples of uint8 or uint16."
-        )
+    check_shown(metadata)
     return PyramidSpec(
         metadata.width,
         metadata.height,

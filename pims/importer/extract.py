@@ -4,49 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pims.errors import StorageError
+from pims.files.atomic import write_all
+from pims.files.source import LocalSource
 
-__all__ = ["copy_with_digest", "digest_of", "fsync_path", "regular_size"]
+__all__ = ["copy_with_digest", "digest_of", "regular_size"]
 
 CHUNK = 8 << 20
 
 
-@contextmanager
-def _opened(source: Path) -> Iterator[int]:
-    """A regular file opened for reading. O_NONBLOCK: a named pipe must not make us wait for a writer."""
-    try:
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise StorageError(f"{source.name} can't be opened: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise StorageError(f"{source.name} is not a regular file; only files can be imported.")
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def regular_size(source: Path) -> int:
     """Bytes of a regular file that can be opened. Raises StorageError."""
-    with _opened(source) as fd:
-        return os.fstat(fd).st_size
+    with LocalSource(source) as file:
+        return file.size
 
 
 def digest_of(source: Path) -> str:
     """sha256 of a file, hexadecimal. Raises StorageError."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(1 << 20))
-    with _opened(source) as fd:
-        try:
-            while count := os.readv(fd, [buffer]):
-                digest.update(buffer[:count])
-        except OSError as error:
-            raise StorageError(f"{source.name}: reading failed: {error.strerror}") from error
+    with LocalSource(source) as file, _told(f"{source.name}: reading failed"):
+        while count := os.readv(file.fileno(), [buffer]):
+            digest.update(buffer[:count])
     return digest.hexdigest()
 
 
@@ -62,32 +45,40 @@ def copy_with_digest(source: Path, destination: Path, progress: Callable[[float]
 
     Raises
     ------
-    StorageError, also when the file got shorter or longer while it was copied
+    StorageError : the disk refuses, `destination` exists, or the file got shorter or longer while it was copied
     """
     digest = hashlib.sha256()
-    with _opened(source) as reading:
-        size = os.fstat(reading).st_size
-        writing = os.open(destination, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            done, shares = 0, hasattr(os, "copy_file_range")
-            while done < size:
-                length = min(CHUNK, size - done)
-                copied = _share(reading, writing, length, done) if shares else 0
-                shares = copied > 0
-                data = os.pread(writing if shares else reading, copied or length, done)
-                if not data:
-                    raise StorageError(f"{source.name} got shorter while it was copied.")
-                if not shares:
-                    _write_all(writing, data, done)
-                digest.update(data)
-                done += len(data)
-                progress(done / size)
-            if os.fstat(reading).st_size != size:
-                raise StorageError(f"{source.name} changed while it was copied; import it when it is whole.")
-            os.fsync(writing)
-        finally:
-            os.close(writing)
-    return size, digest.hexdigest()
+    with LocalSource(source) as file, _new_file(destination) as writing:
+        done, shares = 0, hasattr(os, "copy_file_range")
+        while done < file.size:
+            length = min(CHUNK, file.size - done)
+            copied = _share(file.fileno(), writing, length, done) if shares else 0
+            shares = copied > 0
+            with _told(f"{source.name}: reading failed"):
+                data = os.pread(writing if shares else file.fileno(), copied or length, done)
+            if not data:
+                raise StorageError(f"{source.name} got shorter while it was copied.")
+            if not shares:
+                _write_at(destination, writing, data, done)
+            digest.update(data)
+            done += len(data)
+            progress(done / file.size)
+        if os.fstat(file.fileno()).st_size != file.size:
+            raise StorageError(f"{source.name} changed while it was copied; import it when it is whole.")
+        return file.size, digest.hexdigest()
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[int]:
+    """Descriptor of a file that did not exist, flushed to the disk at the end."""
+    with _told(f"{path.name} can't be made"):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        yield fd
+        with _told(f"{path.name} can't be written"):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _share(reading: int, writing: int, length: int, offset: int) -> int:
@@ -98,17 +89,16 @@ def _share(reading: int, writing: int, length: int, offset: int) -> int:
         return 0
 
 
-def _write_all(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(fd, view, offset)
-        view, offset = view[count:], offset + count
+def _write_at(path: Path, fd: int, data: bytes, offset: int) -> None:
+    with _told(f"{path.name} can't be written"):
+        os.lseek(fd, offset, os.SEEK_SET)
+        write_all(fd, data)
 
 
-def fsync_path(path: Path) -> None:
-    """Flush a file or a directory to the disk. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """The disk's refusal as ours."""
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        yield
+    except OSError as error:
+        raise StorageError(f"{what}: {error.strerror}") from error

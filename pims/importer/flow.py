@@ -6,7 +6,6 @@ All work happens in a private directory; `_publish` is one rename, and only then
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from pims.errors import CorruptFile, NoMatchingFormat
+from pims.files.atomic import fsync_path
+from pims.files.claim import Claim
 from pims.files.layout import UploadDirectory, sanitized_name
 from pims.files.manifest import Manifest, Origin
 from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractConvertor, AbstractFormat, ReadContext
+from pims.formats.probe import Probe
 from pims.formats.registry import FormatRegistry
-from pims.importer.detect import detect
 from pims.importer.events import (
     EventState,
     ImportEvent,
@@ -29,7 +30,7 @@ from pims.importer.events import (
     ImportStatus,
     ImportStep,
 )
-from pims.importer.extract import copy_with_digest, digest_of, fsync_path, regular_size
+from pims.importer.extract import copy_with_digest, digest_of, regular_size
 from pims.importer.failure import explain, is_expected
 from pims.importer.histogram import import_histogram
 from pims.importer.integrity import check_integrity
@@ -51,6 +52,8 @@ class ImportOptions:
     limits: Limits = field(default_factory=Limits)
     lossless_codec: str = "zstd"
     jpeg_quality: int = 90
+    threads: int | None = None
+    """That encode a conversion; none: one per core."""
     histogram_length: int = 1024
     """Pixels a side of what the histogram is computed from."""
     name: str | None = None
@@ -103,7 +106,7 @@ class _Import:
             if directory
             else UploadDirectory.new(options.pending)
         )
-        self.owns_private = False
+        self.claim: Claim | None = None
 
     def run(self) -> ImportResult:
         try:
@@ -114,8 +117,8 @@ class _Import:
             status, sentence = explain(error, self.step)
             return self._result(status, error=sentence)
         finally:
-            if self.owns_private:  # after publishing there is no such directory any more
-                shutil.rmtree(self.private.path, ignore_errors=True)
+            if self.claim is not None:
+                self.claim.remove()
 
     def _steps(self) -> ImportResult:
         """The table of contents."""
@@ -127,7 +130,7 @@ class _Import:
         upload = self.private.path / self.file_name
         with LocalSource(upload) as source:
             with self._during(ImportStep.DETECTING_FORMAT):
-                self.format = detect(source, self.registry, self.options.limits)
+                self.format = self._detect(source)
             with self._open(self.format, source) as image:
                 with self._during(ImportStep.CHECKING_INTEGRITY) as progress:
                     check_integrity(image, progress)
@@ -158,11 +161,14 @@ class _Import:
     def _extract(self, progress: Callable[[float], None]) -> Origin:
         self.options.root.mkdir(parents=True, exist_ok=True)
         self.options.pending.mkdir(parents=True, exist_ok=True)
-        self.private.path.mkdir()
-        self.owns_private = True
+        self.claim = Claim(self.private.path)
         self.private.processed.mkdir()
         size, digest = copy_with_digest(self.source, self.private.path / self.file_name, progress)
         return Origin(self.name, size, digest)
+
+    def _detect(self, source: LocalSource) -> type[AbstractFormat]:
+        """By the content alone. Raises NoMatchingFormat, or why a file of a known family is unreadable."""
+        return self.registry.identify(Probe(source, self.options.limits))
 
     def _open(self, fmt: type[AbstractFormat], source: LocalSource) -> AbstractFormat:
         return fmt(source, context=ReadContext(limits=self.options.limits))
@@ -198,6 +204,7 @@ class _Import:
                 destination,
                 lossless_codec=self.options.lossless_codec,
                 jpeg_quality=self.options.jpeg_quality,
+                threads=self.options.threads,
                 progress=progress,
             )
         self._check_conversion(image, destination, spatial_format)
@@ -208,7 +215,7 @@ class _Import:
     def _check_conversion(self, image: AbstractFormat, destination: Path, expected: str) -> None:
         with LocalSource(destination) as source:
             try:
-                fmt = detect(source, self.registry, self.options.limits)
+                fmt = self._detect(source)
             except NoMatchingFormat as error:
                 raise CorruptFile(f"The converted file is not recognised: {error}") from error
             if fmt.get_identifier() != expected:
@@ -243,8 +250,12 @@ class _Import:
         digests = {**manifest.digests, "processed/histogram": digest_of(self.private.histogram)}
         replace(manifest, digests=digests).write(self.private.manifest)
         fsync_path(self.private.processed)
+        assert self.claim is not None
+        self.claim.hide()
         fsync_path(self.private.path)
         self.private.path.rename(self.options.root / self.private.path.name)
+        self.claim.close()
+        self.claim = None
         try:
             fsync_path(self.options.root)
         except OSError as error:

@@ -9,18 +9,18 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pims.errors import CorruptFile, UnsupportedFeature
+from pims.errors import CorruptFile
 from pims.formats.abstract import AbstractFormat, Tile
 from pims.model.geometry import Region
 from pims.model.planes import FIRST_PLANE, Plane
 from pims.model.pyramid import Tier
+from pims.model.shown import check_shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["check_integrity"]
 
-PIXEL_TYPES = ("uint8", "uint16")
 LARGE_TILE = 1 << 24
 """Pixels of a tile above which only a part of it is read: a strip or a whole image can be any size."""
 PART = 1024
@@ -44,14 +44,10 @@ def check_integrity(image: AbstractFormat, progress: Callable[[float], None]) ->
 def check_metadata(image: AbstractFormat) -> None:
     """Evaluate every attribute; refuse what contradicts itself or could not be stored."""
     main, full = image.main_imd, image.full_imd
-    if main.pixel_type not in PIXEL_TYPES:
-        raise UnsupportedFeature(
-            f"Pixels of type {main.pixel_type} are not supported by this version; "
-            f"save the image as {' or '.join(PIXEL_TYPES)}."
-        )
     counts = (main.width, main.height, main.n_samples, main.depth, main.duration, main.n_concrete_channels)
     if min(counts) < 1:
         raise CorruptFile(f"The image has no pixels: {main.width} x {main.height}, {main.n_planes} planes.")
+    check_shown(main)
     if not 1 <= main.significant_bits <= main.bits:
         raise CorruptFile(f"{main.significant_bits} significant bits don't fit in {main.pixel_type}.")
     if (full.width, full.height, full.n_planes, full.n_samples) != (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from pims.errors import StorageError
-from pims.files.layout import UploadDirectory
+from pims.errors import CorruptFile, StorageError
+from pims.files.layout import UploadDirectory, upload_names
 from pims.files.manifest import Manifest
 
 __all__ = ["KnownUpload", "KnownUploads"]
@@ -34,13 +33,7 @@ class KnownUploads:
 
     def refresh(self) -> None:
         """See what was published or removed since. Raises StorageError when ROOT can't be listed."""
-        try:
-            with os.scandir(self._root) as entries:
-                names = {entry.name for entry in entries if entry.name.startswith("upload-")}
-        except FileNotFoundError:
-            names = set()
-        except OSError as error:
-            raise StorageError(f"ROOT can't be listed: {error.strerror}") from error
+        names = set(upload_names(self._root))
         if names == self._read.keys():
             return
         self._read = {
@@ -59,7 +52,7 @@ class KnownUploads:
     def _look_at(self, name: str) -> tuple[tuple[str, int], KnownUpload] | None:
         try:
             manifest = Manifest.read(UploadDirectory(self._root / name).manifest)
-        except (FileNotFoundError, StorageError):
+        except (FileNotFoundError, CorruptFile, StorageError):
             return None
         known = KnownUpload(manifest.origin.digest, f"{name}/{manifest.file_name}", manifest.original_format)
         return (manifest.origin.name, manifest.origin.size), known

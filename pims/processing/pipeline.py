@@ -12,16 +12,13 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from pims.errors import UnsupportedFeature
 from pims.model.metadata import ImageMetadata
+from pims.model.shown import PIXEL_TYPES, check_shown
 from pims.processing.lut import apply_luts, intensity_lut, is_identity
 from pims.processing.request import ChannelDisplay
 from pims.processing.resize import resample, resize
 
 __all__ = ["AdjustIntensities", "Resample", "Resize", "Step", "is_neutral", "plan", "run"]
-
-PIXEL_TYPES = ("uint8", "uint16")
-SAMPLES = (1, 3)
 
 
 class Step(Protocol):
@@ -88,7 +85,7 @@ def plan(
     ------
     UnsupportedFeature : a type of pixels or a number of samples that this version can't show
     """
-    _check_shown(metadata)
+    check_shown(metadata)
     if len(channels) != metadata.n_samples:
         raise ValueError(f"{len(channels)} channels for a plane of {metadata.n_samples} samples")
     steps: list[Step] = []
@@ -113,15 +110,3 @@ def is_neutral(metadata: ImageMetadata, channels: tuple[ChannelDisplay, ...], ou
     return metadata.pixel_type in PIXEL_TYPES and all(
         is_identity(metadata.bits, channel, output_bits) for channel in channels
     )
-
-
-def _check_shown(metadata: ImageMetadata) -> None:
-    if metadata.pixel_type not in PIXEL_TYPES:
-        raise UnsupportedFeature(
-            f"Images of type {metadata.pixel_type} can't be shown by this version; uint8 and uint16 can."
-        )
-    if metadata.n_samples not in SAMPLES:
-        raise UnsupportedFeature(
-            f"Images with {metadata.n_samples} samples per pixel can't be shown by this version; "
-            "grey (1) and RGB (3) can."
-        )

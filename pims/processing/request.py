@@ -63,6 +63,11 @@ class DisplaySettings:
     max_intensities: tuple[Intensity, ...] = ()
     gammas: tuple[float, ...] = ()
 
+    @property
+    def needs_histogram(self) -> bool:
+        """Whether some bound is that of the histogram whatever the image."""
+        return any(bound in STRETCHED for bound in (*self.min_intensities, *self.max_intensities))
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelDisplay:

@@ -25,14 +25,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from pims.errors import StorageError
+from pims.errors import CorruptFile, StorageError
+from pims.files.atomic import write_all
 from pims.files.layout import UploadDirectory
 from pims.files.manifest import Manifest
 from pims.formats.registry import FormatRegistry, discover_formats
 from pims.importer.events import EventState, ImportResult, ImportStatus, ImportStep
 from pims.importer.failure import signal_sentence, status_of_step, time_sentence
 from pims.importer.known import KnownUploads
-from pims.tasks.protocol import Job, Setup, event_from, job_from, ready_line, result_line, setup_from
+from pims.tasks.protocol import (
+    Job,
+    Setup,
+    event_from,
+    job_from,
+    ready_line,
+    result_from,
+    result_line,
+    setup_from,
+)
 from pims.tasks.worker_process import fork_worker
 
 __all__ = ["ImportServer", "left_behind", "main"]
@@ -178,8 +188,9 @@ class ImportServer:
                 worker.step = event.step
                 worker.format = event.message if event.state is EventState.DONE else worker.format
             else:
-                worker.has_result = "result" in message
-        except (ValueError, KeyError, TypeError):
+                result_from(message["result"])
+                worker.has_result = True
+        except (ValueError, KeyError, TypeError, RecursionError):
             return
         self._write(line + b"\n")
 
@@ -213,9 +224,7 @@ class ImportServer:
         self._write(result_line(job.id, result))
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._answers, view) :]
+        write_all(self._answers, data)
 
     def _stop(self) -> None:
         for worker in list(self._workers.values()):
@@ -232,7 +241,7 @@ def left_behind(root: Path, pending: Path, job: Job, failure: ImportResult) -> I
     shutil.rmtree(pending / job.directory, ignore_errors=True)
     try:
         manifest = Manifest.read(UploadDirectory(root / job.directory).manifest)
-    except (FileNotFoundError, StorageError):
+    except (FileNotFoundError, CorruptFile, StorageError):
         return failure
     return ImportResult(
         job.source,

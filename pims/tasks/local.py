@@ -6,16 +6,18 @@ import contextlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from pims.files.claim import remove_abandoned
 from pims.files.layout import UploadDirectory
 from pims.importer.events import ImportEvent, ImportListener, ImportResult, ImportStatus, ImportStep
 from pims.importer.flow import ImportOptions
@@ -30,12 +32,18 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
 )
 """The server of imports forks: no library may start threads in it."""
+KEPT = re.compile(
+    "HOME|LANG|LANGUAGE|LC_.*|LD_LIBRARY_PATH|LD_PRELOAD|MALLOC_.*|PATH|PYTHON.*|TMPDIR|TZ|VIRTUAL_ENV"
+)
+"""Of the environment, what Python and libraries need. What decodes hostile files shall know no secret."""
 STOP_SECONDS = 10.0
 """How long it may take to end its workers."""
 
 
 class ImportProcesses:
     """Imports files in other processes, some at a time. A context manager; any thread may submit.
+
+    Starts by removing what imports left whose processes were all killed.
 
     Parameters
     ----------
@@ -53,9 +61,12 @@ class ImportProcesses:
         parallel: int | None = None,
         listener: ImportListener | None = None,
     ) -> None:
+        cores = os.cpu_count() or 1
+        self._parallel = parallel or cores
         self._options = options
+        if options.threads is None:
+            options = replace(options, threads=max(1, cores // self._parallel))
         self._setup = Setup(options, limits or ProcessLimits())
-        self._parallel = parallel or os.cpu_count() or 1
         self._listener = listener
         self._lock = threading.RLock()
         self._waiting: deque[_Import] = deque()
@@ -64,6 +75,7 @@ class ImportProcesses:
         self._closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        remove_abandoned(options.pending)
 
     def submit(self, source: Path, name: str | None = None) -> Future[ImportResult]:
         """Import one file, as soon as there is room. Its future never fails; `close` cancels what waits.
@@ -150,7 +162,7 @@ class ImportProcesses:
             [sys.executable, "-m", "pims.tasks.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **ONE_THREAD},
+            env=_environment(),
             start_new_session=True,  # Ctrl-C reaches only us; we end the others in order
         )
         assert process.stdin is not None
@@ -164,10 +176,14 @@ class ImportProcesses:
         """The thread that hears one server of imports until it ends."""
         assert process.stdout is not None and process.stdin is not None
         ready = False
-        with process.stdout:
-            for line in process.stdout:
-                ready = True
-                self._on_line(line)
+        try:
+            with process.stdout:
+                for line in process.stdout:
+                    ready = True
+                    self._on_line(line)
+        except Exception:  # whatever it said: who waits for a result has to get one
+            logger.exception("the server of imports said what nobody understands; it is ended")
+            process.kill()
         code = process.wait()
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -236,6 +252,11 @@ class _Import:
     identity: tuple[str, int]
     process: subprocess.Popen[bytes] | None = None
     step: ImportStep = ImportStep.EXTRACTING_DATA
+
+
+def _environment() -> dict[str, str]:
+    """Of the server of imports, which gets its options on its standard input."""
+    return {**{name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}, **ONE_THREAD}
 
 
 def _identity(source: Path, name: str | None) -> tuple[str, int]:

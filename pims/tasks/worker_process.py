@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import resource
@@ -13,19 +12,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from pims.files.atomic import write_all
 from pims.formats.registry import FormatRegistry
 from pims.importer.events import EventState, ImportEvent
 from pims.importer.flow import import_file
 from pims.importer.known import KnownUploads
+from pims.tasks.parent import die_with_parent
 from pims.tasks.protocol import Job, ProcessLimits, Setup, event_line, result_line
 
-__all__ = ["die_with_parent", "fork_worker"]
+__all__ = ["fork_worker"]
 
 logger = logging.getLogger("pims.tasks")
 
 PROGRESS_INTERVAL = 0.1
 """Seconds between two progress events of one import."""
-PR_SET_PDEATHSIG = 1
 
 
 def fork_worker(
@@ -79,7 +79,7 @@ def _in_the_worker(
         _limit(setup.limits)
         options = replace(setup.options, name=job.name, directory=job.directory)
         result = import_file(Path(job.source), options, registry, _PipeListener(pipe, job.id), known)
-        _write(pipe, result_line(job.id, result))
+        write_all(pipe, result_line(job.id, result))
         code = 0
     except BrokenPipeError:
         pass  # the server of imports has ended; so does this
@@ -101,15 +101,6 @@ def _limit(limits: ProcessLimits) -> None:
     os.nice(limits.niceness)
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when `parent` ends, where it can (Linux)."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # it ended before
-        os._exit(1)
-
-
 class _PipeListener:
     """Sends events as JSON lines; raises BrokenPipeError when nobody listens any more."""
 
@@ -123,10 +114,4 @@ class _PipeListener:
         if event.state is EventState.PROGRESS and now - self._last < PROGRESS_INTERVAL:
             return
         self._last = now
-        _write(self._pipe, event_line(self._job_id, event))
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+        write_all(self._pipe, event_line(self._job_id, event))

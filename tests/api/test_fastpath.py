@@ -67,6 +67,9 @@ WRONG = [
     "normalized-tile/floor/2/ti/0",
     "normalized-tile/zoom/-1/ti/0",
     "normalized-tile/zoom/2/ti/٣",
+    "normalized-tile/zoom/2/ti/" + "9" * 5000,
+    "tile/zoom/" + "9" * 5000 + "/tx/0/ty/0.jpg",
+    "normalized-tile/zoom/2/tx/0/ty/0.jpg.png",
     "normalized-tile/zoom/2/ti/0?gammas=99",
     "normalized-tile/zoom/2/ti/0?gammas=nan",
     "normalized-tile/zoom/2/ti/0?channels=0",
@@ -121,7 +124,14 @@ class Servers:
             app.user_middleware = [entry for entry in app.user_middleware if str(entry.cls) != str(FastPath)]
         self.documented = Counting(with_fast_path)
         base = settings.get("api_base_path", "")
-        self.fast = Client(FastPath(self.documented, self._services(with_fast_path).answerer, base))
+        self.fast = Client(
+            FastPath(
+                self.documented,
+                self._services(with_fast_path).answerer,
+                base,
+                varies_by_origin="cors_origins" in settings,
+            )
+        )
         self.slow = Client(without)
 
     @staticmethod
@@ -217,6 +227,9 @@ def test_requests_of_other_origins_get_the_headers_of_cors(root: Path, jpeg_slid
         fast, slow = servers.get(url, {"origin": "https://viewer.example"})
         assert same(fast, slow)
         assert fast.headers["access-control-allow-origin"] == "https://viewer.example"
+        fast, slow = servers.get(url, {})
+        assert same(fast, slow)
+        assert fast.headers["vary"] == "Origin"
     servers.close()
 
 

@@ -172,6 +172,27 @@ def test_wrong_windows_are_refused(shared_client: Client, shared_slide: str, bod
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_window_is_given_whole_whatever_the_client_has(shared_client: Client, shared_slide: str) -> None:
+    answer = window(shared_client, shared_slide, {"region": REGION, "length": 9}, **{"if-none-match": "*"})
+    assert answer.status_code == 200
+
+
+def test_what_is_wrong_in_a_body_is_said_to_be_there(shared_client: Client, shared_slide: str) -> None:
+    for wrong in ({"channels": [9]}, {"log": True}, {"z_reduction": "MAX"}, {"gammas": 11}):
+        answer = window(shared_client, shared_slide, {"region": REGION, "length": 9, **wrong})
+        assert answer.status_code in (400, 422)
+        assert answer.json()["errors"][0]["in"] == "body", wrong
+
+
+def test_an_upload_without_histogram_is_stretched_over_its_full_range(
+    shared_client: Client, shared_slide: str
+) -> None:
+    url = f"/image/{shared_slide}/thumb.png"
+    stretched = shared_client.get(f"{url}?min_intensities=STRETCH_IMAGE&max_intensities=STRETCH_IMAGE")
+    assert stretched.status_code == 200
+    assert stretched.content == shared_client.get(url).content
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pims.errors import ImageNotFound, StorageError
+from pims.errors import CorruptFile, ImageNotFound, StorageError
 from pims.files.manifest import Manifest
 from pims.images.image import OpenedImage
 from pims.images.opener import Opener
@@ -153,12 +153,12 @@ def test_names_that_do_not_exist_leave_nothing_behind(pool: ImagePool, slides: l
     assert not pool._opening
 
 
-def test_a_manifest_that_can_not_be_read_is_a_storage_error(
+def test_a_damaged_manifest_is_a_corrupt_file(
     root: Path, pool: ImagePool, slides: list[str]
 ) -> None:
     manifest = root / slides[0].partition("/")[0] / "processed" / "manifest.json"
     manifest.write_text("{")
-    with pytest.raises(StorageError), pool.lease(slides[0]):
+    with pytest.raises(CorruptFile), pool.lease(slides[0]):
         pass
-    with pytest.raises(StorageError):
+    with pytest.raises(CorruptFile):
         Manifest.read(manifest)

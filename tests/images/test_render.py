@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
+import uuid
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -234,3 +238,37 @@ def test_stretching_uses_the_histogram(tmp_path: Path, open_slide: Any) -> None:
     display = DisplaySettings((AutoBound.STRETCH_IMAGE,), (AutoBound.STRETCH_PLANE,))
     shown = tile(image, 0, 0, 0, display=display)
     assert (shown.min(), shown.max()) == (0, 255)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(
+    st.integers(257, 1100),
+    st.integers(1, 600),
+    st.sampled_from([1.5, 2, 2.5, 3, 4, 8]),
+    st.sampled_from([math.floor, round, math.ceil]),
+)
+def test_every_tile_of_every_tier_of_any_pyramid_can_be_made(
+    tmp_path: Path, open_slide: Any, width: int, height: int, factor: float, rounding: Any
+) -> None:
+    pixels = smooth(width, height)
+    size = max(1, rounding(width / factor)), max(1, rounding(height / factor))
+    coarse = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    path = tmp_path / f"{uuid.uuid4()}.tif"
+    image = open_slide(write_levels(path, [pixels, coarse], (256, 256)))
+    for normalized in (True, False):
+        pyramid = image.normalized_pyramid if normalized else image.pyramid
+        for level, tier in enumerate(pyramid.tiers):
+            whole = joined(image, level, normalized=normalized)
+            assert whole.shape == (tier.height, tier.width, 3)
+    length = max(size) + 3
+    render(
+        image,
+        WindowRequest(
+            image.pyramid.tiers[1].region, image.pyramid.tiers[1], length, length, PLAIN, "image/png"
+        ),
+    )

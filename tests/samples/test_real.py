@@ -45,7 +45,7 @@ JPEG_TOLERANCE = 1
 """Between two decoders of the same JPEG."""
 CONVERSION_MEAN, CONVERSION_WORST = 3.0, 64
 """Levels lost by the conversion to JPEG of what was JPEG: on average, and at a sharp coloured edge."""
-THUMB_BLOCK, THUMB_MEAN = 4, 3.0
+THUMB_BLOCK, THUMB_MEAN = 4, 6.0
 """Between two ways to shrink: of the means of blocks, on average."""
 PLAIN = DisplaySettings()
 PNG, JPEG = "image/png", "image/jpeg"

@@ -53,6 +53,8 @@ class DisplayQuery:
     channels: str = ""
     z_slices: str = ""
     timepoints: str = ""
+    where: str = "query"
+    """Where it was asked, for the error."""
 
     def check_supported(self, metadata: ImageMetadata) -> None:
         """Raises UnsupportedParameter when planes other than those shown by default are named.
@@ -60,6 +62,13 @@ class DisplayQuery:
         All channels, focal plane depth // 2 and time point 0 are shown. Raises InvalidParameter for what
         the image does not have.
         """
+        try:
+            self._check_supported(metadata)
+        except InvalidParameter as error:
+            error.where = self.where
+            raise
+
+    def _check_supported(self, metadata: ImageMetadata) -> None:
         if self.channels and _channels(self.channels, metadata.n_channels) != metadata.n_channels:
             raise UnsupportedParameter("channels", self.channels)
         _check_plane("z_slices", self.z_slices, metadata.depth, metadata.depth // 2)

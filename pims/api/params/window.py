@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,7 +56,10 @@ class WindowBody(BaseModel):
     colormaps: Any = None
     filters: Any = None
     threshold: Any = None
+    log: Any = None
     c_reduction: Any = None
+    z_reduction: Any = Field(None, description="Not in this version.")
+    t_reduction: Any = Field(None, description="Not in this version.")
     bits: Any = Field(None, description="This version has AUTO only: as many as image and encoding have.")
     colorspace: Any = Field(None, description="This version has AUTO only.")
     annotations: Any = Field(None, description="Not in this version.")
@@ -70,11 +73,19 @@ class WindowBody(BaseModel):
         for name in ("bits", "colorspace"):
             if getattr(self, name) not in (None, "", "AUTO"):
                 raise UnsupportedParameter(name, getattr(self, name), "body")
-        if self.annotations:
-            raise UnsupportedParameter("annotations", self.annotations, "body")
+        for name in ("annotations", "z_reduction", "t_reduction"):
+            if getattr(self, name):
+                raise UnsupportedParameter(name, getattr(self, name), "body")
         lists = ("channels", "min_intensities", "max_intensities", "gammas", "colormaps", "filters")
-        others = ("z_slices", "timepoints", "threshold", "c_reduction")
-        return display_from_query({name: _as_text(name, getattr(self, name)) for name in (*lists, *others)})
+        others = ("z_slices", "timepoints", "threshold", "log", "c_reduction")
+        try:
+            display = display_from_query(
+                {name: _as_text(name, getattr(self, name)) for name in (*lists, *others)}
+            )
+        except InvalidParameter as error:
+            error.where = "body"
+            raise
+        return replace(display, where="body")
 
     def area(self) -> WindowArea:
         """Raises InvalidParameter when the region is neither a rectangle nor a tile."""

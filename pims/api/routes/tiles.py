@@ -17,21 +17,24 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["Tiles"], responses=IMAGE_RESPONSES)
 
+MAX_INDEX = 1 << 53
+"""No image has so many tiles."""
+
 Reference = Annotated[
     Literal["zoom", "level"],
     Path(description="How the tier is counted: zoom 0 is the worst resolution, level 0 the best."),
 ]
 Tier = Annotated[int, Path(ge=0, le=999, description="Zoom or level of the tier.")]
-Index = Annotated[int, Path(ge=0, description="Index of the tile: row * columns + column.")]
-Column = Annotated[int, Path(ge=0, description="Column of the tile.")]
-Row = Annotated[int, Path(ge=0, description="Row of the tile.")]
+Index = Annotated[int, Path(ge=0, le=MAX_INDEX, description="Index of the tile: row * columns + column.")]
+Column = Annotated[int, Path(ge=0, le=MAX_INDEX, description="Column of the tile.")]
+Row = Annotated[int, Path(ge=0, le=MAX_INDEX, description="Row of the tile.")]
 
-INDEX = "/image/{filepath:path}/%s/{reference}/{tier:int}/ti/{ti:int}"
-COORDINATES = "/image/{filepath:path}/%s/{reference}/{tier:int}/tx/{tx:int}/ty/{ty:int}"
+INDEX = "/image/{filepath:path}/%s/{reference}/{tier}/ti/{ti}"
+COORDINATES = "/image/{filepath:path}/%s/{reference}/{tier}/tx/{tx}/ty/{ty}"
 
 
-@router.get(f"{INDEX % 'normalized-tile'}.{{extension}}", include_in_schema=False)
 @router.get(INDEX % "normalized-tile", summary="Normalized tile by index")
+@router.get(f"{INDEX % 'normalized-tile'}.{{extension}}", include_in_schema=False)
 async def normalized_tile_by_index(
     request: Request,
     filepath: Filepath,
@@ -46,8 +49,8 @@ async def normalized_tile_by_index(
     return await _tile(request, filepath, address, display, extension)
 
 
-@router.get(f"{COORDINATES % 'normalized-tile'}.{{extension}}", include_in_schema=False)
 @router.get(COORDINATES % "normalized-tile", summary="Normalized tile")
+@router.get(f"{COORDINATES % 'normalized-tile'}.{{extension}}", include_in_schema=False)
 async def normalized_tile(
     request: Request,
     filepath: Filepath,
@@ -63,8 +66,8 @@ async def normalized_tile(
     return await _tile(request, filepath, address, display, extension)
 
 
-@router.get(f"{INDEX % 'tile'}.{{extension}}", include_in_schema=False)
 @router.get(INDEX % "tile", summary="Stored tile by index")
+@router.get(f"{INDEX % 'tile'}.{{extension}}", include_in_schema=False)
 async def tile_by_index(
     request: Request,
     filepath: Filepath,
@@ -80,8 +83,8 @@ async def tile_by_index(
     )
 
 
-@router.get(f"{COORDINATES % 'tile'}.{{extension}}", include_in_schema=False)
 @router.get(COORDINATES % "tile", summary="Stored tile")
+@router.get(f"{COORDINATES % 'tile'}.{{extension}}", include_in_schema=False)
 async def tile(
     request: Request,
     filepath: Filepath,

@@ -132,8 +132,10 @@ def test_an_image_whose_stored_file_is_damaged_is_a_conflict(client: Any, slide:
     assert answer.json()["type"] == "urn:pims:problem:unreadable-image"
 
 
-def test_an_image_whose_manifest_is_damaged_is_unavailable(client: Any, slide: str, root: Any) -> None:
+def test_an_image_whose_manifest_is_damaged_has_to_be_imported_again(
+    client: Any, slide: str, root: Any
+) -> None:
     (root / slide.partition("/")[0] / "processed" / "manifest.json").write_text("{")
     answer = client.get(f"/image/{slide}/info")
-    assert answer.status_code == 503
-    assert "retry-after" in answer.headers
+    assert answer.status_code == 409
+    assert "retry-after" not in answer.headers
