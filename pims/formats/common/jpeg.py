@@ -31,6 +31,8 @@ from pims.model.pyramid import Tier
 __all__ = ["JPEGChecker", "JPEGFormat", "JPEGParser", "JPEGReader"]
 
 MAX_DESCRIPTION = 65_536
+MAX_SENT_BYTES = 4 << 20
+"""A larger file holds more than its picture, and is not read again for every request."""
 BROWSER_FRAMES = (0, 1, 2)
 """Baseline, extended sequential and progressive: what every browser decodes, alike."""
 
@@ -118,6 +120,7 @@ class JPEGReader(RasterReader):
             header.frame not in BROWSER_FRAMES
             or header.color in (JpegColor.CMYK, JpegColor.YCCK)
             or max(header.width, header.height) > MAX_NATIVE_SIDE
+            or self.format.source.size > MAX_SENT_BYTES
         ):
             return None
         data = read_file(self.format.source, self.format.context.limits, may_block=may_block)

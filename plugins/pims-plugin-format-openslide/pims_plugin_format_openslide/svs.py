@@ -19,7 +19,13 @@ from pims.errors import FileError
 from pims.formats.abstract import AbstractChecker
 from pims.formats.engines.tiff.compose import TiffImage
 from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile
-from pims.formats.engines.tiff.metadata import TiffFormat, TiffParser, TiffReader, looks_like_level
+from pims.formats.engines.tiff.metadata import (
+    TiffFormat,
+    TiffParser,
+    TiffReader,
+    has_fast_tiles,
+    looks_like_level,
+)
 from pims.formats.engines.tiff.tags import Tag
 from pims.formats.probe import Probe
 from pims.model.geometry import Region
@@ -41,11 +47,7 @@ class SVSChecker(AbstractChecker):
         if probe.tiff is None:
             return False
         base = probe.tiff.directories[0]
-        try:
-            return base.is_tiled and base.description.startswith("Aperio")
-        except FileError as error:
-            probe.reason = error
-            return False
+        return has_fast_tiles(base) and base.description.startswith("Aperio")
 
 
 class SVSParser(TiffParser):

@@ -24,6 +24,9 @@ MAX_FILE_ENTRIES = 1 << 21
 MAX_NUMBERS = 65_536
 """Numbers of one tag that is read as a whole; the tables of tiles are not."""
 
+MAX_TEXT = 65_536
+"""Bytes of a text that are read; descriptions that mean something to us start with it."""
+
 TYPE_CODES = {
     1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "s", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
     13: "I", 16: "Q", 17: "q", 18: "Q",
@@ -180,8 +183,7 @@ class TiffDirectory(SimpleDataCache):
         entry = self.entries.get(tag)
         if entry is None:
             return b""
-        if entry.byte_size > self.file.limits.max_tag_bytes:
-            raise LimitExceeded(f"TIFF tag {tag} claims {entry.byte_size} bytes.")
+        self._require_modest(entry)
         return self.file.source.pread(entry.offset, entry.byte_size)
 
     def numbers(self, tag: int) -> tuple[float, ...]:
@@ -228,12 +230,20 @@ class TiffDirectory(SimpleDataCache):
         return values[0] if values else None
 
     def text(self, tag: int) -> str:
-        """An ASCII tag up to its first NUL, read as UTF-8 or else Latin-1."""
-        data = self.raw(tag).partition(b"\0")[0]
+        """The first 64 KiB of an ASCII tag, up to its first NUL, read as UTF-8 or else Latin-1."""
+        entry = self.entries.get(tag)
+        if entry is None:
+            return ""
+        self._require_modest(entry)
+        data = self.file.source.pread(entry.offset, min(entry.byte_size, MAX_TEXT)).partition(b"\0")[0]
         try:
             return data.decode("utf-8").strip()
         except UnicodeDecodeError:
             return data.decode("latin-1").strip()
+
+    def _require_modest(self, entry: TiffEntry) -> None:
+        if entry.byte_size > self.file.limits.max_tag_bytes:
+            raise LimitExceeded(f"A TIFF tag claims {entry.byte_size} bytes.")
 
     @cached_property
     def width(self) -> int:

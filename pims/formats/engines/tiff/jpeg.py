@@ -19,12 +19,18 @@ ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """APP14 with transform 0: three components that are R, G, B."""
 ADOBE_YCBCR = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
 MAX_SCANS = 100
-"""An encoder writes at most some twenty; each costs a pass over the whole tile."""
+"""An encoder writes at most some twenty; each costs a pass over the whole tile ..."""
+MAX_SCANNED_PIXELS = 1 << 32
+"""... and over so many pixels, all passes together."""
 ARITHMETIC = re.compile(rb"\xff[\xc9-\xcb\xcd-\xcf]")
 UNCOMMON_FRAME = re.compile(rb"\xff[\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]")
 HEADER_BYTES = 1024
 """Within them is the frame header of a tile."""
 APP0, APP14, APP15, SOS = 0xE0, 0xEE, 0xEF, 0xDA
+
+
+MAX_TABLES = 65_536
+"""Bytes of the tables; four of each kind take 3 KB. They are sent with every tile."""
 
 
 class JpegSplicer:
@@ -36,7 +42,7 @@ class JpegSplicer:
 
     def __init__(self, tables: bytes, *, rgb: bool, grey: bool) -> None:
         """`tables` is the JPEGTables tag, possibly empty. Raises CorruptFile."""
-        if tables and not (tables.startswith(SOI) and tables.endswith(EOI)):
+        if tables and not (tables.startswith(SOI) and tables.endswith(EOI) and len(tables) <= MAX_TABLES):
             raise CorruptFile("The JPEG tables of the TIFF are damaged.")
         inner = tables[2:-2]
         self._grey = grey
@@ -103,5 +109,6 @@ def _check_effort(data: bytes, width: int, height: int) -> None:
     """Refuses a bomb before its decoding: a block has at least one bit, an image few scans."""
     if len(data) * 8 < (width // 8) * (height // 8) and not ARITHMETIC.search(data):
         raise CorruptFile(f"A JPEG tile of {len(data)} bytes can't hold {width} x {height} px.")
-    if data.count(b"\xff\xda") > MAX_SCANS:
-        raise CorruptFile(f"A JPEG tile has more than {MAX_SCANS} scans.")
+    scans = data.count(b"\xff\xda")
+    if scans > MAX_SCANS or (scans > 1 and scans * width * height > MAX_SCANNED_PIXELS):
+        raise CorruptFile(f"A JPEG tile of {width} x {height} px has {scans} scans.")

@@ -28,6 +28,7 @@ __all__ = [
     "TiffFormat",
     "TiffParser",
     "TiffReader",
+    "has_fast_tiles",
     "looks_like_level",
     "physical_size_um",
     "reduced_levels",
@@ -38,6 +39,8 @@ MICROMETRES = {2: 25_400.0, 3: 10_000.0}
 SCREEN_RESOLUTIONS = (72.0, 96.0)
 """Dots per inch that writers put when they know nothing."""
 MAX_TEXT = 65_536
+MAX_NATIVE_TILE = 1 << 22
+"""Pixels of a tile; an image with larger ones is converted."""
 STRUCTURAL_TAGS = frozenset(
     (Tag.STRIP_OFFSETS, Tag.STRIP_BYTE_COUNTS, Tag.TILE_OFFSETS, Tag.TILE_BYTE_COUNTS, Tag.JPEG_TABLES)
 )
@@ -179,6 +182,11 @@ def reduced_levels(tiff: TiffFile) -> tuple[TiffDirectory, ...]:
         if directory.is_reduced and looks_like_level(directory, base):
             found.setdefault(directory.offset, directory)
     return tuple(sorted(found.values(), key=lambda level: -level.width * level.height))
+
+
+def has_fast_tiles(directory: TiffDirectory) -> bool:
+    """Whether it is cut in tiles small enough to be decoded for every request."""
+    return directory.is_tiled and directory.tile_width * directory.tile_height <= MAX_NATIVE_TILE
 
 
 def looks_like_level(directory: TiffDirectory, base: TiffDirectory) -> bool:
