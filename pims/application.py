@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +36,8 @@ Tiles, thumbnails, windows and metadata of microscopy images, whatever their for
 
 Errors are `application/problem+json`. Every path that answers GET answers HEAD.
 """
+END_SECONDS = 2.0
+"""How long renders may still run after the last request was answered or given up."""
 PUBLIC_SETTINGS = (
     "api_base_path",
     "auth",
@@ -50,9 +54,11 @@ REQUEST_HEADERS = ("Authorization", "If-None-Match", "X-Annotation-Origin", "X-I
 RESPONSE_HEADERS = ("ETag", "X-Image-Size-Limit", "X-Pims-Cache")
 
 
-def create_app(composition: Composition) -> FastAPI:
+def create_app(composition: Composition, *, owns_process: bool = False) -> FastAPI:
     """The application that answers for `composition`, and closes it when it shuts down.
 
+    `owns_process` says that the process is there for it alone: it ends soon after the application did,
+    whatever is still being rendered.
     `app.state.services` is what the routes work with.
     """
     settings = composition.settings
@@ -67,7 +73,7 @@ def create_app(composition: Composition) -> FastAPI:
         static_url=f"{base}/static-offline-docs",
         swagger_ui_oauth2_redirect_url=f"{base}/swagger/oauth2-redirect",
         redirect_slashes=False,
-        lifespan=_lifespan(composition),
+        lifespan=_lifespan(composition, owns_process=owns_process),
     )
     app.state.services = _services(composition, _authorizer(settings))
     app.include_router(api_router(base))
@@ -85,7 +91,7 @@ def app_from_environment() -> FastAPI:
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         die_with_parent(parent.pid)
-    return create_app(Composition(Settings.load()))
+    return create_app(Composition(Settings.load()), owns_process=True)
 
 
 def _services(composition: Composition, authorizer: Authorizer) -> Services:
@@ -167,7 +173,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     )
 
 
-def _lifespan(composition: Composition) -> Any:
+def _lifespan(composition: Composition, *, owns_process: bool) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # What was loaded until now stays until the end: the collector need not look at it again and again.
@@ -176,6 +182,15 @@ def _lifespan(composition: Composition) -> Any:
         try:
             yield
         finally:
-            composition.close()
+            if owns_process:
+                _end_soon()
+            composition.close(wait=not owns_process)
 
     return lifespan
+
+
+def _end_soon() -> None:
+    """See that the process ends: a decoder at work can't be interrupted, and nobody waits for it any more."""
+    timer = threading.Timer(END_SECONDS, os._exit, (0,))
+    timer.daemon = True
+    timer.start()

@@ -13,10 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -24,11 +25,14 @@ from typing import Any, NoReturn
 from pims.check import check_installation
 from pims.composition import import_limits, import_options
 from pims.errors import ConfigurationError, PimsError
+from pims.files.claim import Claim
+from pims.files.layout import upload_names
 from pims.formats.registry import discover_formats
-from pims.importer.events import ImportResult, ImportStatus, StdoutListener, printable
+from pims.importer.events import ImportResult, ImportStatus, ImportStep, StdoutListener, printable
+from pims.importer.failure import explain
 from pims.settings import Settings
 from pims.tasks.local import ImportProcesses
-from pims.tasks.worker_process import die_with_parent
+from pims.tasks.parent import die_with_parent
 
 __all__ = ["command_line", "main"]
 
@@ -110,28 +114,56 @@ def _import(given: argparse.Namespace) -> int:
     missing = [path for path in given.paths if not os.path.lexists(path)]
     if missing:
         return _wrong(f"there is no file or folder {missing[0]}")
-    sources = [source for path in given.paths for source in _files_of(path)]
-    return _import_files(Settings.load(), sources, as_json=given.json)
+    settings = Settings.load()
+    own = {settings.root.resolve(), settings.pending_path.resolve()}
+    for path in given.paths:
+        resolved = path.resolve()
+        if path.is_dir() and own & {resolved, *resolved.parents}:
+            return _wrong(f"{path} is where this server keeps its images; import from another folder")
+    unlisted: list[OSError] = []
+    sources = [source for path in given.paths for source in _files_of(path, own, unlisted.append)]
+    return _import_files(settings, sources, map(_not_listed, unlisted), as_json=given.json)
 
 
-def _files_of(path: Path) -> Iterator[Path]:
-    """The file itself, or the files of a folder: sorted, no hidden ones, links to folders not followed."""
+def _files_of(path: Path, own: Container[Path], on_error: Callable[[OSError], None]) -> Iterator[Path]:
+    """The file itself, or the files of a folder: sorted, no hidden ones, links to folders not followed.
+
+    Parameters
+    ----------
+    own : folders to leave out, which are this server's; absolute, without links
+    on_error : told of folders that can't be listed
+    """
     if not path.is_dir():
         yield path
         return
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    resolved = path.resolve()
+    for folder, subfolders, names in os.walk(path, onerror=on_error):
+        here = resolved / Path(folder).relative_to(path)
+        subfolders[:] = sorted(
+            name for name in subfolders if not name.startswith(".") and here / name not in own
+        )
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _import_files(settings: Settings, sources: list[Path], *, as_json: bool) -> int:
+def _not_listed(error: OSError) -> ImportResult:
+    """A folder whose files can't be known."""
+    step = ImportStep.EXTRACTING_DATA
+    status, sentence = explain(error, step)
+    return ImportResult(os.fsdecode(error.filename), None, None, status, step, sentence)
+
+
+def _import_files(
+    settings: Settings, sources: list[Path], failures: Iterable[ImportResult] = (), *, as_json: bool
+) -> int:
+    """Import the files and print how each ended, after the failures that are known before."""
     progress = StdoutListener(sys.stderr if as_json else sys.stdout)
     listener = progress if len(sources) <= VERBOSE_FILES else None
+    failed_before = list(failures)
     results: list[ImportResult] = []
     with ImportProcesses(import_options(settings), import_limits(settings), listener=listener) as processes:
-        for result in processes.run(sources):
+        for result in chain(failed_before, processes.run(sources)):
             results.append(result)
-            counted = f"[{len(results)}/{len(sources)}]"
+            counted = f"[{len(results)}/{len(failed_before) + len(sources)}]"
             line = json.dumps(result.as_dict()) if as_json else f"{counted} {_told(result)}"
             print(line, flush=True)
     if not as_json:
@@ -176,10 +208,13 @@ def _demo(given: argparse.Namespace) -> int:
         return _import_files(Settings.load(), [output], as_json=False) if given.imports else OK
     settings = Settings.load()
     settings.pending_path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="demo-", dir=settings.pending_path) as folder:
-        slide = Path(folder, "demonstration.tiff")
+    private = Claim(settings.pending_path / f"demo-{uuid.uuid4()}")
+    try:
+        slide = private.path / "demonstration.tiff"
         make(slide)
         return _import_files(settings, [slide], as_json=False)
+    finally:
+        private.remove()
 
 
 # pims formats -----------------------------------------------------------------------------------------
@@ -285,7 +320,7 @@ def _commands_beside(given: argparse.Namespace, settings: Settings) -> list[list
     commands = []
     if given.images is not None:
         commands.append([*pims, "import", "--", str(given.images)])
-    if given.demo and not any(settings.root.glob("upload-*")):
+    if given.demo and not upload_names(settings.root):
         commands.append([*pims, "demo", "--import"])
     return commands
 

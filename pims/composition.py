@@ -30,9 +30,12 @@ class Composition:
         self.pool = ImagePool(self.opener, settings.memory_lru_cache_capacity)
         self.render_threads = ThreadPoolExecutor(settings.render_threads or os.cpu_count(), "render")
 
-    def close(self) -> None:
-        """Let running renders end, then close all images."""
-        self.render_threads.shutdown(cancel_futures=True)
+    def close(self, *, wait: bool = True) -> None:
+        """Drop the renders that wait, let those that run end, close all images.
+
+        Without `wait`, an image that is being rendered is closed when that ends.
+        """
+        self.render_threads.shutdown(wait=wait, cancel_futures=True)
         self.pool.close()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,13 @@ from pims.errors import ConfigurationError
 from pims.model.limits import Limits
 
 __all__ = ["Auth", "Settings"]
+
+
+BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
+
+
+MIN_SECRET = 8
+"""Characters of a shared secret."""
 
 
 class Auth(StrEnum):
@@ -99,9 +107,9 @@ class Settings(BaseSettings):
         90, ge=1, le=100, description="JPEG quality of conversions of images that were compressed with loss."
     )
     import_memory_limit: int = Field(
-        4 << 30, ge=1 << 30, description="Address space of one import, in bytes."
+        4 << 30, ge=1 << 30, le=1 << 60, description="Address space of one import, in bytes."
     )
-    import_time_limit: float = Field(3600.0, gt=0, description="Seconds one import may take.")
+    import_time_limit: float = Field(3600.0, gt=0, le=864_000, description="Seconds one import may take.")
     max_length_complete_histogram: int = Field(
         1024, ge=1, description="Longest side, in pixels, of the image the histogram is computed from."
     )
@@ -111,8 +119,7 @@ class Settings(BaseSettings):
         """Read environment and file; `overrides` win over both. Raises ConfigurationError, one line."""
         environ = os.environ if environ is None else environ
         file = environ.get("CONFIG_FILE", "")
-        if file and not Path(file).is_file():
-            raise ConfigurationError(f"CONFIG_FILE: there is no file {file}")
+        _require_readable(file)
         given: dict[str, Any] = {
             name.lower(): value
             for name, value in environ.items()
@@ -152,6 +159,13 @@ class Settings(BaseSettings):
             ipaddress.ip_network(network)
         return value
 
+    @field_validator("auth_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not (value.get_secret_value().isascii() and len(value) >= MIN_SECRET):
+            raise ValueError(f"must have at least {MIN_SECRET} characters, all of them ASCII")
+        return value
+
     @field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -162,9 +176,10 @@ class Settings(BaseSettings):
     @field_validator("api_base_path")
     @classmethod
     def _base_path(cls, value: str) -> str:
-        if value and not value.startswith("/"):
-            raise ValueError("must start with /")
-        return value.rstrip("/")
+        value = value.rstrip("/")
+        if not BASE_PATH.fullmatch(value):
+            raise ValueError("must start with / and be made of letters, digits and . _ ~ -")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -197,6 +212,20 @@ class Settings(BaseSettings):
             name.upper(): ("********" if isinstance(getattr(self, name), SecretStr) else value)
             for name, value in self.model_dump(mode="json").items()
         }
+
+
+def _require_readable(file: str) -> None:
+    """Raises ConfigurationError for a CONFIG_FILE that is named and can't be read."""
+    if not file:
+        return
+    try:
+        Path(file).read_text("utf-8")
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"CONFIG_FILE: there is no file {file}") from error
+    except OSError as error:
+        raise ConfigurationError(f"CONFIG_FILE: {file[:200]} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"CONFIG_FILE: {file} is no UTF-8 text") from error
 
 
 def _is_loopback(host: str) -> bool:

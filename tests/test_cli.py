@@ -184,6 +184,58 @@ def test_many_files_get_only_results(run: Run, tmp_path: Path, toys: Any) -> Non
     assert len(done.stdout.splitlines()) == 12
 
 
+@pytest.mark.parametrize("writing", ["", "writing"])
+def test_the_server_s_own_files_are_not_imported_with_the_folder_around_them(
+    run: Run, folder: Path, tmp_path: Path, writing: str
+) -> None:
+    settings = {"ROOT": "link/images", "WRITING_PATH": writing}
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "link").symlink_to("storage")
+    (tmp_path / "writing" / "upload-x").mkdir(parents=True)
+    if writing:
+        (tmp_path / "writing" / "upload-x" / "half.toy").write_bytes(b"TOY1")
+    first = run("import", ".", **settings)
+    assert first.stdout.splitlines()[-1] == "2 imported, 0 skipped, 0 failed", first.stdout
+    again = run("import", "--json", ".", **settings)
+    assert again.returncode == 0
+    results = [json.loads(line) for line in again.stdout.splitlines()]
+    assert sorted(result["source"] for result in results) == [
+        "my images/b é.toy",
+        "my images/sub folder/a.toy",
+    ]
+    for own in ("storage/images", "link/images", *(tmp_path / "storage" / "images").glob("upload-*")):
+        refused = run("import", own, **settings)
+        assert refused.returncode == 2
+        assert "where this server keeps its images" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_can_not_be_listed_is_a_failure(run: Run, folder: Path, tmp_path: Path) -> None:
+    # A path too long for the kernel, which stops the superuser too.
+    place, fd = folder, os.open(folder, os.O_RDONLY)
+    while len(os.fsencode(place)) < 4096:
+        place /= "d" * 250
+        os.mkdir("d" * 250, dir_fd=fd)
+        fd, before = os.open("d" * 250, os.O_RDONLY, dir_fd=fd), fd
+        os.close(before)
+    os.close(fd)
+    done = run("import", "--json", folder)
+    assert done.returncode == 1
+    failed, *good = sorted(
+        (json.loads(line) for line in done.stdout.splitlines()),
+        key=lambda result: str(result["format"] or ""),
+    )
+    assert list(failed) == ["source", "path", "format", "status", "step", "error"]
+    assert (failed["status"], failed["step"]) == ("ERROR_DEPLOYMENT", "EXTRACTING_DATA")
+    assert failed["source"] == str(place)
+    assert "File name too long" in failed["error"]
+    assert {result["status"] for result in good} == {"DEPLOYED"}
+    for_people = run("import", folder)
+    assert for_people.returncode == 1
+    assert for_people.stdout.splitlines()[-1] == "0 imported, 2 skipped, 1 failed"
+    assert len(uploads(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_import_leaves_nothing(
     environment: dict[str, str], tmp_path: Path, toys: Any, number: signal.Signals
@@ -281,6 +333,24 @@ def test_a_demonstration_slide_is_written_or_imported(run: Run, tmp_path: Path) 
     done = run("demo", "--import", "--size", "600")
     assert done.returncode == 0, done.stderr
     assert len(uploads(tmp_path)) == 1
+    assert_nothing_half_made(tmp_path)
+
+
+def test_a_demonstration_that_was_killed_leaves_nothing_after_the_next_import(
+    run: Run, environment: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    pending = tmp_path / "root" / ".pending"
+    command = [sys.executable, "-m", "pims.cli", "demo", "--import"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 30
+        while not list(pending.glob("demo-*/*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    assert list(pending.iterdir())
+    done = run("import", folder)
+    assert done.returncode == 0
+    assert "left by an import that was killed" in done.stderr
     assert_nothing_half_made(tmp_path)
 
 

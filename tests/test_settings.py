@@ -60,6 +60,15 @@ def test_an_empty_value_is_no_value(tmp_path: Path) -> None:
         ({"HOST": "images.example"}, "HOST: images.example can be reached by others"),
         ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS: name the origins"),
         ({"API_BASE_PATH": "ims"}, "API_BASE_PATH: must start with /"),
+        ({"API_BASE_PATH": "/{x}"}, "API_BASE_PATH: must start with /"),
+        ({"API_BASE_PATH": "/a b"}, "API_BASE_PATH: must start with /"),
+        ({"API_BASE_PATH": "/a/../b"}, "API_BASE_PATH: must start with /"),
+        ({"AUTH_SECRET": "\udcff" * 9}, "AUTH_SECRET: must have at least 8 characters, all of them ASCII"),
+        ({"AUTH_SECRET": "short"}, "AUTH_SECRET: must have at least 8 characters, all of them ASCII"),
+        ({"IMPORT_TIME_LIMIT": "inf"}, "IMPORT_TIME_LIMIT: "),
+        ({"IMPORT_MEMORY_LIMIT": "1" + "0" * 30}, "IMPORT_MEMORY_LIMIT: "),
+        ({"CONFIG_FILE": "/" + "x" * 5000}, "CONFIG_FILE: "),
+        ({"CONFIG_FILE": "/"}, "CONFIG_FILE: "),
         ({"OUTPUT_SIZE_LIMIT": "30000"}, "OUTPUT_SIZE_CEILING: must not be below OUTPUT_SIZE_LIMIT"),
         ({"CONVERSION_JPEG_QUALITY": "101"}, "CONVERSION_JPEG_QUALITY: "),
         ({"IMPORT_TIME_LIMIT": "-1"}, "IMPORT_TIME_LIMIT: "),
@@ -84,12 +93,12 @@ def test_others_may_be_served_with_it() -> None:
             "HOST": "0.0.0.0",
             "AUTH": "network",
             "AUTH_NETWORKS": "10.0.0.0/8, ::1/128",
-            "AUTH_SECRET": "s3cret",
+            "AUTH_SECRET": "s3cret-s3cret",
         }
     )
     assert settings.auth_networks == ("10.0.0.0/8", "::1/128")
-    assert "s3cret" not in repr(settings)
-    assert "s3cret" not in str(settings.redacted())
+    assert "s3cret-s3cret" not in repr(settings)
+    assert "s3cret-s3cret" not in str(settings.redacted())
     assert settings.redacted()["AUTH_SECRET"] == "********"
 
 

@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["Claim", "remove_abandoned"]
@@ -32,16 +31,18 @@ class Claim:
         try:
             unseen = path / f"{SIGN}.new"
             self._fd = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with suppress(OSError):  # a filesystem without locks: then nobody else can get it either
+            try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            unseen.rename(path / SIGN)
+                unseen.rename(path / SIGN)
+            except OSError:  # a filesystem without locks: nobody may take the directory for abandoned
+                unseen.unlink()
         except BaseException:
             self.remove()
             raise
 
     def hide(self) -> None:
         """Take the sign away, as the last thing before the directory is published. Raises OSError."""
-        (self.path / SIGN).unlink()
+        (self.path / SIGN).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Leave the directory to whoever finds it."""

@@ -114,4 +114,7 @@ def sanitized_name(name: str) -> str:
     while len(name.encode()) > MAX_NAME_BYTES:
         stem, dot, extension = name.rpartition(".")
         name = f"{stem[:-1]}{dot}{extension}" if stem and len(extension) < 20 else name[:-1]
-    return name if name.strip(".-") and name != "processed" else f"image-{name.strip('.') or 'unnamed'}"
+    name = name.strip(". ")
+    if name.strip(".-") and name != "processed":
+        return name
+    return f"image-{name[:9].strip('.') or 'unnamed'}"

@@ -71,7 +71,7 @@ class Opener:
     def open(self, directory: UploadDirectory, manifest: Manifest) -> OpenedImage:
         """Open the SPATIAL representation. Raises RepresentationNotFound, FileError, StorageError."""
         path = directory.spatial(manifest.spatial_format)
-        source = LocalSource(self._contained(path))
+        source = LocalSource(self._contained(directory, path))
         try:
             fmt = self._format(manifest.spatial_format)
             spatial = fmt(source, series=manifest.series, context=self._context)
@@ -116,12 +116,13 @@ class Opener:
         except FileNotFoundError:
             return []
 
-    def _contained(self, path: Path) -> Path:
-        """Where a link leads, which must be under ROOT."""
+    def _contained(self, directory: UploadDirectory, path: Path) -> Path:
+        """Where a link leads, which must be inside its upload."""
         try:
             resolved = path.resolve(strict=True)
-        except OSError as error:
+            inside = resolved.is_relative_to(directory.path.resolve(strict=True))
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
             raise RepresentationNotFound(Role.SPATIAL) from error
-        if not resolved.is_relative_to(self.root.resolve()):
-            raise StorageError(f"{path.name}: leads out of the storage")
+        if not inside:
+            raise CorruptFile(f"{path.name} leads out of its upload; import the image again.")
         return resolved

@@ -45,7 +45,7 @@ def copy_with_digest(source: Path, destination: Path, progress: Callable[[float]
 
     Raises
     ------
-    StorageError : the disk refuses, `destination` exists, or the file got shorter or longer while it was copied
+    StorageError : the disk refuses, `destination` exists, or the file changed its length meanwhile
     """
     digest = hashlib.sha256()
     with LocalSource(source) as file, _new_file(destination) as writing:

@@ -10,6 +10,17 @@ from typing import Any
 __all__ = ["AssociatedImage", "Channel", "ImageMetadata", "Objective"]
 
 
+NUMBER_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float16", "float32", "float64")
+FIELD_TYPES: tuple[tuple[tuple[str, ...], Any], ...] = (
+    (("width", "height", "significant_bits", "n_samples", "depth", "duration"), int),
+    (("n_concrete_channels", "orientation"), int),
+    (("physical_size_x_um", "physical_size_y_um", "physical_size_z_um", "frame_rate_hz"), float | int | None),
+    (("description", "microscope_model"), str | None),
+    (("brightfield", "lossy", "subsampled"), bool),
+)
+"""What fields of ImageMetadata must be when they come from outside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """One apparent channel."""
@@ -103,9 +114,21 @@ class ImageMetadata:
         Raises ValueError when the values are not those of an image.
         """
         try:
-            return cls._from_dict(values)
+            metadata = cls._from_dict(values)
+            metadata._check_types()
+            return metadata
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"these are not the metadata of an image: {error}") from error
+
+    def _check_types(self) -> None:
+        """Raises TypeError: what comes from a disk may be anything."""
+        for names, kind in FIELD_TYPES:
+            for name in names:
+                value = getattr(self, name)
+                if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 1)):
+                    raise TypeError(f"{name} is {value!r}")
+        if self.pixel_type not in NUMBER_TYPES:
+            raise TypeError(f"pixel_type is {self.pixel_type!r}")
 
     @classmethod
     def _from_dict(cls, values: dict[str, Any]) -> ImageMetadata:

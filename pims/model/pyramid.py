@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import log2
 
 from pims.model.geometry import Region
 
@@ -88,21 +89,11 @@ class Pyramid:
         ordered = sorted(sizes, key=lambda size: -size[0] * size[1])
         if not ordered:
             raise ValueError("a pyramid has at least one tier")
-        base_width, base_height = ordered[0][:2]
+        base = ordered[0][:2]
         return cls(
             tuple(
-                Tier(
-                    level,
-                    width,
-                    height,
-                    tile_width,
-                    tile_height,
-                    base_width / width,
-                    base_height / height,
-                    _scale(base_width, width),
-                    _scale(base_height, height),
-                )
-                for level, (width, height, tile_width, tile_height) in enumerate(ordered)
+                Tier(level, *size, base[0] / size[0], base[1] / size[1], *_scales(base, size[:2]))
+                for level, size in enumerate(ordered)
             )
         )
 
@@ -142,9 +133,27 @@ class Pyramid:
         return self.base
 
 
+def _scales(base: tuple[int, int], size: tuple[int, int]) -> tuple[float, float]:
+    """The whole number that both sides were divided by, else that of each side, else the factors.
+
+    Of a small tier, several numbers may be right: a power of two is likelier.
+    """
+    longest = max((0, 1), key=lambda axis: base[axis])
+    factor = base[longest] / size[longest]
+    for common in (2 ** max(0, round(log2(factor))), round(factor)):
+        if all(_is_divided(base[axis], size[axis], common) for axis in (0, 1)):
+            return float(common), float(common)
+    return _scale(base[0], size[0]), _scale(base[1], size[1])
+
+
 def _scale(base: int, side: int) -> float:
     whole = round(base / side)
-    return float(whole) if side in (base // whole, -(-base // whole)) else base / side
+    return float(whole) if _is_divided(base, side, whole) else base / side
+
+
+def _is_divided(base: int, side: int, whole: int) -> bool:
+    """Whether `side` is base / whole, rounded up or down."""
+    return whole > 0 and side in (base // whole, -(-base // whole))
 
 
 @lru_cache(maxsize=1024)

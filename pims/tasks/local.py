@@ -179,8 +179,8 @@ class ImportProcesses:
         try:
             with process.stdout:
                 for line in process.stdout:
-                    ready = True
                     self._on_line(line)
+                    ready = True
         except Exception:  # whatever it said: who waits for a result has to get one
             logger.exception("the server of imports said what nobody understands; it is ended")
             process.kill()

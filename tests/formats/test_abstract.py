@@ -1,4 +1,4 @@
-"""What the base classes do on top of read_region, and the arithmetic of regions that readers are asked for."""
+"""What the base classes do on top of read_region, and the arithmetic of regions readers are asked for."""
 
 from __future__ import annotations
 

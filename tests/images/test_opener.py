@@ -76,7 +76,7 @@ def test_a_link_that_leads_out_of_the_root_is_not_opened(
     )
     spatial.unlink()
     spatial.symlink_to(outside)
-    with pytest.raises(PimsError, match="leads out of the storage"):
+    with pytest.raises(PimsError, match="leads out of its upload"):
         opener.open(directory, manifest)
 
 

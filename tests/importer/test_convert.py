@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractChecker, AbstractFormat, AbstractParser, AbstractReader
 from pims.formats.common.planar_tiff import PlanarTIFFFormat
 from pims.formats.common.pyramidal_tiff import PyrTIFFFormat
+from pims.formats.engines.tiff import writer
 from pims.formats.probe import Probe
 from pims.importer import convert
 from pims.importer.convert import convert_to_pyramid
@@ -170,6 +172,23 @@ def test_bands_are_whole_rows_of_stored_tiles_where_they_fit(
         assert np.array_equal(tiff.pages.first.asarray(), image.pixels)
 
 
+def test_as_many_threads_encode_as_asked_and_give_the_same_bytes(
+    source: LocalSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools: list[int] = []
+
+    def pool(workers: int, **more: Any) -> ThreadPoolExecutor:
+        pools.append(workers)
+        return ThreadPoolExecutor(workers, **more)
+
+    monkeypatch.setattr(writer, "ThreadPoolExecutor", pool)
+    image = ArrayFormat(source, gradient(700, 600))
+    for threads in (1, 3):
+        converted(image, tmp_path / str(threads), threads=threads)
+    assert pools == [1, 3]
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes()
+
+
 def test_progress_ends_at_one(
     source: LocalSource, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,8 +202,8 @@ def test_progress_ends_at_one(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"n_samples": 2}, "2 samples of uint8"),
-        ({"pixel_type": "float32"}, "3 samples of float32"),
+        ({"n_samples": 2}, "2 samples per pixel"),
+        ({"pixel_type": "float32"}, "type float32"),
         ({"depth": 4, "n_concrete_channels": 2}, "8 planes"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,31 @@ def test_a_source_that_grows_meanwhile_is_refused(tmp_path: Path) -> None:
 def test_an_existing_file_is_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"new")
     (tmp_path / "b").write_bytes(b"old")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StorageError, match="File exists"):
         copy_with_digest(tmp_path / "a", tmp_path / "b", ignore)
     assert (tmp_path / "b").read_bytes() == b"old"
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_disk_that_is_full_is_a_storage_error_with_its_cause(tmp_path: Path) -> None:
+    source = tmp_path / "a"
+    source.write_bytes(bytes(5000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, hard))
+    try:
+        with pytest.raises(StorageError, match="b can't be written: File too large") as caught:
+            copy_with_digest(source, tmp_path / "b", ignore)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == errno.EFBIG
+
+
+def test_what_the_listener_raises_is_not_taken_for_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(10))
+
+    def fail(fraction: float) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        copy_with_digest(tmp_path / "a", tmp_path / "b", fail)

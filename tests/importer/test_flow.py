@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pims.errors import StorageError
+from pims.files.claim import remove_abandoned
 from pims.files.manifest import Manifest
 from pims.formats.registry import FormatRegistry
 from pims.images.histogram import HistogramType, read_histogram
@@ -210,6 +211,54 @@ def test_what_a_reader_does_wrong_is_found_before_publishing(
     importing.assert_nothing_half_made()
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"samples": 1, "channels": 3}, "3 channels"),
+        ({"samples": 2}, "2 samples"),
+        ({"samples": 4}, "4 samples"),
+        ({"dtype": "uint32"}, "uint32"),
+    ],
+    ids=str,
+)
+def test_what_could_not_be_shown_is_refused_with_a_reason(
+    importing: Importing, toys: Any, tmp_path: Path, fields: Any, words: str
+) -> None:
+    source = tmp_path / "more.toy"
+    source.write_bytes(toys.Toy(**fields).as_bytes())
+    result = importing(source)
+    assert result.status is ImportStatus.ERROR_FORMAT
+    assert words in str(result.error) and "; save" in str(result.error)
+    assert importing.uploads == []
+    importing.assert_nothing_half_made()
+
+
+def test_the_private_directory_is_claimed_while_it_is_worked_in(
+    importing: Importing, source: Path, tmp_path: Path
+) -> None:
+    swept: list[ImportStep] = []
+
+    class Sweeping:
+        def notify(self, event: ImportEvent) -> None:
+            remove_abandoned(importing.options.pending)
+            swept.append(event.step)
+
+    importing.listener = Sweeping()
+    assert importing(source).status is ImportStatus.DEPLOYED
+    assert ImportStep.DEPLOYING in swept
+    assert sorted(path.name for path in importing.uploads[0].iterdir()) == [
+        "My-slide--1--é.toy",
+        "processed",
+    ]
+
+
+def test_a_pending_folder_that_is_root_itself_keeps_the_image(importing: Importing, source: Path) -> None:
+    result = importing(source, pending=importing.options.root)
+    assert result.status is ImportStatus.DEPLOYED
+    remove_abandoned(importing.options.root)
+    assert (importing.options.root / str(result.path)).exists()
+
+
 def test_a_bug_is_logged_with_its_traceback(
     importing: Importing, toys: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,7 +271,7 @@ def test_a_bug_is_logged_with_its_traceback(
 
 @pytest.mark.parametrize("behaviour", ["corrupt", "wrong-shape"])
 def test_every_plane_is_read(importing: Importing, toys: Any, tmp_path: Path, behaviour: str) -> None:
-    toy = toys.Toy(samples=1, depth=2, duration=2, channels=2, behaviour=behaviour, where="planes")
+    toy = toys.Toy(samples=1, depth=2, duration=2, behaviour=behaviour, where="planes")
     source = tmp_path / "planes.toy"
     source.write_bytes(toy.as_bytes())
     assert importing(source).status is ImportStatus.ERROR_INTEGRITY
@@ -346,20 +395,21 @@ def test_a_disk_that_refuses_is_told_with_advice(
 
 
 def test_a_stack_gets_a_histogram_of_every_channel(importing: Importing, toys: Any, tmp_path: Path) -> None:
-    toy = toys.Toy(width=60, height=50, samples=1, depth=2, duration=3, channels=2, dtype="uint16", bits=12)
+    toy = toys.Toy(width=60, height=50, samples=3, depth=2, duration=3, dtype="uint16", bits=12)
     source = tmp_path / "stack.toy"
     source.write_bytes(toy.as_bytes())
     assert importing(source).status is ImportStatus.DEPLOYED
     stored = read_histogram(importing.uploads[0] / "processed" / "histogram")
     pixels = toy.pixels()
     assert stored.type is HistogramType.COMPLETE
-    assert stored.channel_counts.shape == (2, 4096)
-    for channel in range(2):
-        values = pixels[:, :, channel]
+    assert stored.channel_counts.shape == (3, 4096)
+    for channel in range(3):
+        values = pixels[:, :, 0, :, :, channel]
         assert stored.channel_bounds()[channel] == (values.min(), values.max())
         for intensity in (0, 1, 4095):
             assert stored.channel_counts[channel, intensity] == (values == intensity).sum()
-    assert stored.plane_bounds[2, 1, 0].tolist() == [pixels[2, 1, 0].min(), pixels[2, 1, 0].max()]
+    plane = pixels[2, 1, 0, :, :, 0]
+    assert stored.plane_bounds[2, 1, 0].tolist() == [plane.min(), plane.max()]
 
 
 def test_a_damaged_copy_is_a_storage_error_of_the_import(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pims.errors import RepresentationNotFound, StorageError
+from pims.errors import CorruptFile, RepresentationNotFound, StorageError
 from pims.files.source import LocalSource
 from pims.images.histogram import (
     HistogramType,
@@ -40,7 +40,7 @@ def test_what_is_written_is_read_back(stored: StoredHistogram, tmp_path: Path) -
     assert [file.name for file in tmp_path.iterdir()] == ["histogram"]
 
 
-def test_every_damage_is_a_storage_error(stored: StoredHistogram, tmp_path: Path) -> None:
+def test_every_damage_is_said_to_be_damage(stored: StoredHistogram, tmp_path: Path) -> None:
     path = tmp_path / "histogram"
     write_histogram(path, stored)
     whole = path.read_bytes()
@@ -51,15 +51,15 @@ def test_every_damage_is_a_storage_error(stored: StoredHistogram, tmp_path: Path
         path.write_bytes(bytes(damaged[: rng.integers(1, len(whole) + 1)]))
         try:
             read_histogram(path)
-        except StorageError as error:
+        except CorruptFile as error:
             assert "damaged" in str(error)
 
 
-def test_what_is_no_histogram_is_a_storage_error(tmp_path: Path) -> None:
+def test_what_is_no_histogram_is_said_to_be_damage(tmp_path: Path) -> None:
     path = tmp_path / "histogram"
     for content in (b"", b"text", pickle.dumps({"version": 1})):
         path.write_bytes(content)
-        with pytest.raises(StorageError, match="damaged"):
+        with pytest.raises(CorruptFile, match="damaged"):
             read_histogram(path)
 
 
@@ -67,7 +67,7 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "histogram"
     with path.open("wb") as file:
         np.savez(file, version=np.uint32(1), plane_bounds=np.array([{}], object))
-    with pytest.raises(StorageError, match="damaged"):
+    with pytest.raises(CorruptFile, match="damaged"):
         read_channel_bounds(path)
 
 

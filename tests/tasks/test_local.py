@@ -183,6 +183,72 @@ def test_events_of_every_step_arrive_and_a_listener_that_fails_stops_nothing(
     assert "a listener failed" in caplog.text
 
 
+def test_nonsense_in_the_place_of_a_result_is_no_result(
+    processes: ImportProcesses, write_toy: WriteToy, assert_nothing_half_made: Check
+) -> None:
+    futures = [processes.submit(write_toy(name, behaviour="forge")) for name in ("a.toy", "b.toy")]
+    assert [future.result(30).status for future in futures] == [ImportStatus.DEPLOYED] * 2
+    assert_nothing_half_made()
+
+
+@pytest.mark.parametrize("said", ['{"id": 99, "result": {}}', '{"id": 1, "result": {}}', "[]", "nonsense"])
+def test_a_server_of_imports_that_talks_nonsense_is_ended_and_everybody_gets_a_result(
+    options: ImportOptions,
+    write_toy: WriteToy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    said: str,
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cv2.py").write_text(
+        f"import os, time\nos.write(1, {said.encode()!r} + b'\\n')\ntime.sleep(60)"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    with ImportProcesses(options, SMALL, parallel=2) as processes:
+        futures = [processes.submit(write_toy(f"{number}.toy")) for number in range(4)]
+        results = [future.result(20) for future in futures]
+    assert {result.status for result in results} == {ImportStatus.ERROR_DEPLOYMENT}
+    assert "nobody understands" in caplog.text
+
+
+def test_what_decodes_files_does_not_know_the_secrets_of_the_environment(
+    options: ImportOptions, write_toy: WriteToy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AUTH_SECRET", "auth_secret", "CONFIG_FILE", "CLOUD_TOKEN", "LC_TEST"):
+        monkeypatch.setenv(name, "do-not-tell" if name != "LC_TEST" else "kept")
+    listener = Recorder()
+    with ImportProcesses(options, SMALL, listener=listener) as processes:
+        processes.submit(write_toy("loop.toy", behaviour="loop"))
+        listener.wait_for(ImportStep.CHECKING_INTEGRITY)
+        (server,) = children_of(os.getpid())
+        (worker,) = children_of(server)
+        for pid in (server, worker):
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"do-not-tell" not in environment
+            assert b"LC_TEST=kept" in environment
+
+
+def test_what_imports_left_that_were_all_killed_is_removed_at_the_next_start(
+    options: ImportOptions, write_toy: WriteToy, assert_nothing_half_made: Check
+) -> None:
+    listener = Recorder()
+    with ImportProcesses(options, SMALL, listener=listener) as processes:
+        processes.submit(write_toy("loop.toy", behaviour="loop"))
+        listener.wait_for(ImportStep.CHECKING_INTEGRITY)
+        (private,) = options.pending.iterdir()
+        ImportProcesses(options, SMALL).close()
+        assert private.is_dir()  # somebody works there
+    program = (
+        "import os, sys; from pathlib import Path; from pims.files.claim import Claim;"
+        "Claim(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(private)], check=False)
+    assert private.is_dir()
+    ImportProcesses(options, SMALL).close()
+    assert_nothing_half_made()
+
+
 def test_workers_are_limited_and_polite(options: ImportOptions, write_toy: WriteToy) -> None:
     listener = Recorder()
     with ImportProcesses(options, SMALL, listener=listener) as processes:
