@@ -6,6 +6,7 @@ Exit codes: 0 all good, 1 something failed, 2 wrong usage or configuration (one 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import os
@@ -37,6 +38,8 @@ from pims.tasks.parent import die_with_parent
 __all__ = ["command_line", "main"]
 
 OK, FAILED, USAGE = 0, 1, 2
+GRACE_SECONDS = 3
+"""How long the server waits for its last answers when it is asked to end."""
 LOG_LINE = "%(levelname)s %(name)s: %(message)s"
 VERBOSE_FILES = 10
 """With more files than this, only results are printed."""
@@ -83,12 +86,12 @@ def command_line() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (HOST)")
     serve.add_argument("--port", type=int, help="port to listen on (PORT)")
     serve.add_argument("--workers", type=int, help="server processes (WORKERS)")
-    serve.add_argument("--images", type=Path, metavar="PATH", help="a file or folder to import meanwhile")
+    serve.add_argument("--images", metavar="PATH", help="a file or folder to import meanwhile")
     serve.add_argument("--demo", action="store_true", help="import a demonstration slide if there is none")
     serve.set_defaults(command=_serve)
 
     imports = commands.add_parser("import", help="import files and folders")
-    imports.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
+    imports.add_argument("paths", nargs="+", metavar="PATH", help="a file or a folder")
     imports.add_argument("--json", action="store_true", help="print one JSON object a line for every file")
     imports.set_defaults(command=_import)
 
@@ -111,9 +114,10 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def _import(given: argparse.Namespace) -> int:
-    missing = [path for path in given.paths if not os.path.lexists(path)]
+    missing = [path for path in given.paths if not path or not os.path.lexists(path)]
     if missing:
-        return _wrong(f"there is no file or folder {missing[0]}")
+        return _wrong(f"there is no file or folder {missing[0]!r}")
+    given.paths = [Path(path) for path in given.paths]
     settings = Settings.load()
     own = {settings.root.resolve(), settings.pending_path.resolve()}
     for path in given.paths:
@@ -263,14 +267,25 @@ def _check(given: argparse.Namespace) -> int:
 
 def _serve(given: argparse.Namespace) -> int:
     settings = Settings.load(host=given.host, port=given.port, workers=given.workers)
-    if given.images is not None and not given.images.exists():
-        return _wrong(f"--images: there is no file or folder {given.images}")
+    if given.images is not None and not (given.images and Path(given.images).exists()):
+        return _wrong(f"--images: there is no file or folder {given.images!r}")
+    if not _is_folder(settings.root):
+        return _wrong(f"ROOT: {settings.root} is no folder and can't be made")
     port = _free_port(settings.host, settings.port)
     # The server processes read the settings again, from the environment.
     _put_into_environment(HOST=settings.host, PORT=port, WORKERS=settings.workers)
     with _beside(_commands_beside(given, settings)):
         _run_server(settings, port)
     return OK
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one; it is made if need be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _run_server(settings: Settings, port: int) -> None:
@@ -288,7 +303,10 @@ def _run_server(settings: Settings, port: int) -> None:
         port=port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http="pims.api.http_protocol:BoundedHttpProtocol",
+        ws="none",
+        proxy_headers=False,  # X-Forwarded-For is anybody's word, and addresses decide who may ask
+        timeout_graceful_shutdown=GRACE_SECONDS,
         access_log=False,
         log_level="warning",
     )
@@ -302,6 +320,8 @@ def _free_port(host: str, port: int) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigurationError(f"HOST: {host} is no address of this machine") from error
             raise ConfigurationError(
                 f"PORT: can't listen on {host} port {port}: {error.strerror}; choose another with --port"
             ) from error

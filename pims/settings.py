@@ -192,6 +192,8 @@ class Settings(BaseSettings):
                 f"HOST: {self.host} can be reached by others and AUTH is off; "
                 "listen on 127.0.0.1, or set AUTH=network with AUTH_NETWORKS or AUTH_SECRET"
             )
+        if self.pending_path.resolve() == self.root.resolve():
+            raise ValueError("WRITING_PATH: must not be ROOT itself; leave it out for ROOT/.pending")
         if self.output_size_ceiling < self.output_size_limit:
             raise ValueError("OUTPUT_SIZE_CEILING: must not be below OUTPUT_SIZE_LIMIT")
         return self

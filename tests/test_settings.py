@@ -65,6 +65,7 @@ def test_an_empty_value_is_no_value(tmp_path: Path) -> None:
         ({"API_BASE_PATH": "/a/../b"}, "API_BASE_PATH: must start with /"),
         ({"AUTH_SECRET": "\udcff" * 9}, "AUTH_SECRET: must have at least 8 characters, all of them ASCII"),
         ({"AUTH_SECRET": "short"}, "AUTH_SECRET: must have at least 8 characters, all of them ASCII"),
+        ({"ROOT": "a", "WRITING_PATH": "./a"}, "WRITING_PATH: must not be ROOT itself"),
         ({"IMPORT_TIME_LIMIT": "inf"}, "IMPORT_TIME_LIMIT: "),
         ({"IMPORT_MEMORY_LIMIT": "1" + "0" * 30}, "IMPORT_MEMORY_LIMIT: "),
         ({"CONFIG_FILE": "/" + "x" * 5000}, "CONFIG_FILE: "),

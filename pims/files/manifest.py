@@ -10,10 +10,13 @@ from typing import Any
 
 from pims.errors import CorruptFile, StorageError
 from pims.files.atomic import write_beside
+from pims.files.source import LocalSource
 
 __all__ = ["LAYOUT_VERSION", "Manifest", "Origin"]
 
 LAYOUT_VERSION = 1
+MAX_BYTES = 16 << 20
+"""Of a manifest; one with a long description has some 100 KB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,32 @@ class Manifest:
     def read(cls, path: Path) -> Manifest:
         """Raises FileNotFoundError when there is none, CorruptFile when it is damaged, StorageError."""
         try:
-            values = json.loads(path.read_bytes())
+            with LocalSource(path) as source:
+                if source.size > MAX_BYTES:
+                    raise ValueError(f"it has {source.size} bytes")
+                values = json.loads(source.pread(0, source.size))
             known = {f.name for f in dataclasses.fields(cls)}
             kept = {key: value for key, value in values.items() if key in known}
             kept["origin"] = Origin(**kept["origin"])
             kept["warnings"] = tuple(kept.get("warnings", ()))
-            return cls(**kept)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(path) from error
-        except OSError as error:
-            raise StorageError(f"{path.name} can't be read: {error.strerror}") from error
+            manifest = cls(**kept)
+            manifest._check()
+            return manifest
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                raise FileNotFoundError(path) from error
+            raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise CorruptFile(f"{path.name} is damaged ({error}); import the image again.") from error
+
+    def _check(self) -> None:
+        """Raises TypeError: what is on a disk may be anything."""
+        names = (self.file_name, self.original_format, self.spatial_format)
+        texts = (*names, self.uuid, self.origin.name, self.origin.digest)
+        numbers = (self.revision, self.series, self.origin.size)
+        if not all(isinstance(text, str) for text in texts) or not all(type(n) is int for n in numbers):
+            raise TypeError("a field is of another type")
+        if any("/" in name or name in ("", ".", "..") for name in names) or not isinstance(
+            self.metadata, dict
+        ):
+            raise TypeError("a field is no name")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import threading
 from pathlib import Path
@@ -15,7 +14,7 @@ from pims.errors import (
     StorageError,
     UnsupportedFeature,
 )
-from pims.files.layout import PREFIX, Role, UploadDirectory, split_path
+from pims.files.layout import Role, UploadDirectory, split_path, upload_names
 from pims.files.manifest import Manifest
 from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractFormat, ReadContext
@@ -96,7 +95,7 @@ class Opener:
         """The manifests of all uploads, newest first; a damaged one is left out."""
         found: dict[str, tuple[int, Manifest]] = {}
         with self._listing_lock:
-            for name in self._upload_names():
+            for name in upload_names(self.root):
                 directory = UploadDirectory(self.root / name)
                 try:
                     changed = directory.manifest.stat().st_mtime_ns
@@ -109,12 +108,6 @@ class Opener:
                     continue
             self._listing = found
         return [manifest for _, manifest in sorted(found.values(), key=lambda entry: -entry[0])]
-
-    def _upload_names(self) -> list[str]:
-        try:
-            return [name for name in os.listdir(self.root) if name.startswith(PREFIX)]
-        except FileNotFoundError:
-            return []
 
     def _contained(self, directory: UploadDirectory, path: Path) -> Path:
         """Where a link leads, which must be inside its upload."""

@@ -102,7 +102,7 @@ class ImportResult:
     def as_dict(self) -> dict[str, str | None]:
         """What `pims import --json` prints."""
         return {
-            "source": self.source,
+            "source": self.source.encode("utf-8", "replace").decode(),  # a name may be no text
             "path": self.path,
             "format": self.format,
             "status": self.status.value,

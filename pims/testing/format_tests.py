@@ -265,8 +265,9 @@ class FormatTests:
             path.write_bytes(data[:length])
             try:
                 with LocalSource(path) as source:
-                    found = self.registry().identify(Probe(source))
-                    with found(source) as image:
+                    recognised = self.format_class.match(Probe(source))
+                if recognised:
+                    with self._opened_at(path) as image:
                         self._read_everything(image)
             except (FileError, StorageError) as error:
                 assert str(error)
