@@ -242,7 +242,7 @@ def crafted() -> dict[str, bytes]:
         "a JPEG that says it is large": jpeg_tile(8192, huge_jpeg),
         "a JPEG of many scans": jpeg_tile(512, jpeg_scans(100)),
         "a million tiny tiles": build([sparse(1024, 1024, (1, 1))]),
-        "tiles of a pixel": build([sparse(250, 250, (1, 1))]),
+        "tiles of a pixel": build([sparse(125, 125, (1, 1))]),
         "a table of bytes of the whole file": build(
             [image(4096, 4096, (16, 16), tags={325: (LONG8, [1 << 62] * 4), 324: (LONG, [8] * 4)})], big=True
         ),

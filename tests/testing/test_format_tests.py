@@ -139,7 +139,7 @@ def test_a_file_left_open_is_noticed(tmp_path: Path) -> None:
 
 def test_an_error_of_another_kind_on_a_cut_file_is_noticed(tmp_path: Path) -> None:
     class Parser(PNGParser):
-        def parse_main_metadata(self) -> ImageMetadata:
+        def parse_raw_metadata(self) -> dict[str, Any]:
             raise IndexError
 
     with pytest.raises(IndexError):

@@ -18,7 +18,7 @@ of 100 gigapixels would fill the memory of the server."""
 NATIVE = "<" if sys.byteorder == "little" else ">"
 TINY_TILE = 64
 """Pixels of a tile below which ..."""
-MAX_TINY_TILES = 65_536
+MAX_TINY_TILES = 16_384
 """... an image has at most this many: reading one would take as long as reading a real tile."""
 
 
