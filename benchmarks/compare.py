@@ -62,6 +62,14 @@ class Outcome:
         return median(self.ratios) if self.yardstick else None
 
     @property
+    def best_ratio(self) -> float | None:
+        """Of the best round of each side: what else the machine did disturbed it least."""
+        if not self.yardstick:
+            return None
+        best, theirs = (max(done.per_second for done in side) for side in (self.ours, self.yardstick))
+        return best / theirs
+
+    @property
     def missed(self) -> bool:
         """Whether a bar is not reached."""
         bar, limit, ratio = self.comparison.bar, self.comparison.limit_ms, self.ratio
@@ -81,6 +89,7 @@ class Outcome:
             "missed": self.missed,
             "ratio": self.ratio,
             "ratios": self.ratios,
+            "best_ratio": self.best_ratio,
         }
         for name, passes in (("ours", self.ours), ("yardstick", self.yardstick)):
             told[name] = {field: middle(passes, field) for field in fields} if passes else None

@@ -11,7 +11,7 @@ from benchmarks.slides import BenchSlide
 
 __all__ = ["ROWS"]
 
-STORED_TILES, PROCESSED_TILES, DEEPZOOM_TILES, CACHED_TILES = 2000, 1500, 600, 400
+STORED_TILES, PROCESSED_TILES, DEEPZOOM_TILES, CACHED_TILES = 4000, 1500, 600, 400
 ROUNDS = 15
 """Many short ones: what else the machine does then meets both sides alike."""
 DISPLAY = "?gammas={gamma:.2f}&min_intensities=20&max_intensities=230"

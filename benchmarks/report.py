@@ -20,6 +20,7 @@ HEADINGS = (
     "Ours",
     "Theirs",
     "Ratio (lowest .. highest)",
+    "At best",
     "Bar",
     "CPU µs ours / theirs",
     "p50 / p99 ms",
@@ -55,13 +56,14 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
     comparison, ours, yardstick = outcome.comparison, outcome.ours, outcome.yardstick
     latency = f"{middle(ours, 'p50_ms'):.2f} / {middle(ours, 'p99_ms'):.2f}"
     cpu = f"{middle(ours, 'cpu_us'):.0f}"
-    theirs = ratio = ""
+    theirs = ratio = best = ""
     bar = "" if comparison.limit_ms is None else f"<= {comparison.limit_ms:g} ms"
     if yardstick:
         theirs = f"{middle(yardstick, 'per_second'):,.0f}/s"
         cpu += f" / {middle(yardstick, 'cpu_us'):.0f}"
         ratio = f"**{outcome.ratio:.2f}** ({min(outcome.ratios):.2f} .. {max(outcome.ratios):.2f})"
+        best = f"{outcome.best_ratio:.2f}"
         bar = "" if comparison.bar is None else f">= {comparison.bar:g}"
     verdict = ("missed" if outcome.missed else "met") if bar else ""
     ours_text = f"{middle(ours, 'per_second'):,.0f}/s"
-    return (comparison.work, comparison.against, ours_text, theirs, ratio, bar, cpu, latency, verdict)
+    return (comparison.work, comparison.against, ours_text, theirs, ratio, best, bar, cpu, latency, verdict)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pims.errors
 from pims.api.errors import KINDS
-from pims.application import create_app
+from pims.application import documented_app
 from pims.cli import command_line
 from pims.composition import Composition
 from pims.formats.abstract import AbstractFormat
@@ -269,7 +269,7 @@ def _http() -> Iterator[str]:
 def _openapi() -> Mapping[str, Any]:
     composition = Composition(Settings.model_construct())  # the defaults, whatever the environment
     try:
-        return create_app(composition).openapi()
+        return documented_app(composition).openapi()
     finally:
         composition.close()
 

@@ -29,7 +29,7 @@ from pims.composition import Composition
 from pims.settings import Auth, Settings
 from pims.tasks.parent import die_with_parent
 
-__all__ = ["app_from_environment", "create_app"]
+__all__ = ["app_from_environment", "create_app", "documented_app"]
 
 DESCRIPTION = """\
 Tiles, thumbnails, windows and metadata of microscopy images, whatever their format.
@@ -54,13 +54,25 @@ REQUEST_HEADERS = ("Authorization", "If-None-Match", "X-Annotation-Origin", "X-I
 RESPONSE_HEADERS = ("ETag", "X-Image-Size-Limit", "X-Pims-Cache")
 
 
-def create_app(composition: Composition, *, owns_process: bool = False) -> FastAPI:
+def create_app(composition: Composition, *, owns_process: bool = False) -> FastPath:
     """The application that answers for `composition`, and closes it when it shuts down.
 
+    The fast path is around everything else: what a framework does for every request costs as much as a tile.
     `owns_process` says that the process is there for it alone: it ends soon after the application did,
     whatever is still being rendered.
-    `app.state.services` is what the routes work with.
     """
+    app = documented_app(composition, owns_process=owns_process)
+    services: Services = app.state.services
+    return FastPath(
+        app,
+        services.answerer,
+        services.base_path,
+        varies_by_origin=bool(composition.settings.cors_origins),
+    )
+
+
+def documented_app(composition: Composition, *, owns_process: bool = False) -> FastAPI:
+    """Every route, without the fast path; `app.state.services` is what the routes work with."""
     settings = composition.settings
     base = settings.api_base_path
     app: FastAPI = FastAPIOffline(
@@ -83,7 +95,7 @@ def create_app(composition: Composition, *, owns_process: bool = False) -> FastA
     return app
 
 
-def app_from_environment() -> FastAPI:
+def app_from_environment() -> FastPath:
     """The application configured by the environment, for the server. Raises ConfigurationError.
 
     A server process among several ends with the one that started it, even when that one is killed.
@@ -165,12 +177,6 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             expose_headers=RESPONSE_HEADERS,
         )
     app.add_middleware(Boundary)
-    app.add_middleware(
-        FastPath,
-        answerer=services.answerer,
-        base_path=settings.api_base_path,
-        varies_by_origin=bool(settings.cors_origins),
-    )
 
 
 def _lifespan(composition: Composition, *, owns_process: bool) -> Any:

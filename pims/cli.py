@@ -307,6 +307,7 @@ def _run_server(settings: Settings, port: int) -> None:
         ws="none",
         proxy_headers=False,  # X-Forwarded-For is anybody's word, and addresses decide who may ask
         timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
         access_log=False,
         log_level="warning",
     )

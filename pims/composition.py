@@ -11,7 +11,7 @@ from pims.formats.registry import discover_formats
 from pims.images.opener import Opener
 from pims.images.pool import ImagePool
 from pims.importer.flow import ImportOptions
-from pims.processing.threads import use_one_thread
+from pims.processing.runtime import prepare_process
 from pims.settings import Settings
 from pims.tasks.protocol import ProcessLimits
 
@@ -22,7 +22,7 @@ class Composition:
     """What one process shares: the formats, what it lends to them, and the images it keeps open."""
 
     def __init__(self, settings: Settings) -> None:
-        use_one_thread()
+        prepare_process()
         self.settings = settings
         self.registry = discover_formats()
         self.context = ReadContext(settings.limits, TileCache(settings.tile_cache_bytes))

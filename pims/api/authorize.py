@@ -50,11 +50,12 @@ class LoopbackAuthorizer(Authorizer):
     def __init__(self, allowed_hosts: Iterable[str] = ()) -> None:
         allowed = frozenset(host.lower() for host in allowed_hosts)
         self._behind_proxy = bool(allowed)
+        self._is_own = lru_cache(maxsize=256)(lambda client: _is_local(client.encode()))
         self._is_trusted = lru_cache(maxsize=256)(lambda host: _hostname(host) in allowed or _is_local(host))
 
     def authorize(self, scope: Scope, filepath: str | None) -> None:
         client = scope.get("client")
-        if client is not None and not self._behind_proxy and not _is_local(client[0].encode()):
+        if client is not None and not self._behind_proxy and not self._is_own(client[0]):
             raise AccessDenied("This server answers requests from its own machine only.")
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         # HTTP/1.0 clients send none; browsers, the only ones that can be tricked, always do.

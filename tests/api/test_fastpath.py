@@ -11,10 +11,9 @@ import httpx
 import numpy as np
 import pytest
 import tifffile
-from fastapi import FastAPI
 
 from pims.api.fastpath import FastPath
-from pims.application import create_app
+from pims.application import documented_app
 from pims.composition import Composition
 from pims.formats.registry import discover_formats
 from pims.importer.events import StdoutListener
@@ -119,24 +118,17 @@ class Servers:
 
     def __init__(self, root: Path, **settings: Any) -> None:
         self._compositions = [Composition(Settings.load({}, root=root, **settings)) for _ in range(2)]
-        with_fast_path, without = (create_app(composition) for composition in self._compositions)
-        for app in (with_fast_path, without):
-            app.user_middleware = [entry for entry in app.user_middleware if str(entry.cls) != str(FastPath)]
-        self.documented = Counting(with_fast_path)
-        base = settings.get("api_base_path", "")
+        behind, without = (documented_app(composition) for composition in self._compositions)
+        self.documented = Counting(behind)
         self.fast = Client(
             FastPath(
                 self.documented,
-                self._services(with_fast_path).answerer,
-                base,
+                behind.state.services.answerer,
+                settings.get("api_base_path", ""),
                 varies_by_origin="cors_origins" in settings,
             )
         )
         self.slow = Client(without)
-
-    @staticmethod
-    def _services(app: FastAPI) -> Any:
-        return app.state.services
 
     def get(self, url: str, headers: dict[str, str]) -> tuple[httpx.Response, httpx.Response]:
         return self.fast.get(url, headers=headers), self.slow.get(url, headers=headers)
