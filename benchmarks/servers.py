@@ -64,9 +64,10 @@ def pims_environment(root: Path) -> dict[str, str]:
 def uvicorn_command(application: str, port: int) -> list[str]:
     """A bare ASGI application under the settings of `pims serve`; `application` is module:factory."""
     options = ["--factory", "--host", HOST, "--port", str(port), "--workers", str(WORKERS)]
-    same = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    speed = ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"]
+    silence = ["--no-proxy-headers", "--no-server-header", "--log-level", "warning"]
     place = ["--app-dir", str(REPOSITORY)]
-    return [sys.executable, "-m", "uvicorn", application, *options, *same, *place]
+    return [sys.executable, "-m", "uvicorn", application, *options, *speed, *silence, *place]
 
 
 @contextmanager

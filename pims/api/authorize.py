@@ -19,6 +19,10 @@ from pims.errors import AccessDenied
 
 __all__ = ["Authorizer", "Gate", "LoopbackAuthorizer", "NetworkAuthorizer"]
 
+UNTRUSTED = (
+    "This server answers requests sent to localhost only. To use it under another name, "
+    "run it with AUTH=network."
+)
 CHALLENGE = 'Bearer realm="PIMS"'
 
 
@@ -57,13 +61,12 @@ class LoopbackAuthorizer(Authorizer):
         client = scope.get("client")
         if client is not None and not self._behind_proxy and not self._is_own(client[0]):
             raise AccessDenied("This server answers requests from its own machine only.")
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        # HTTP/1.0 clients send none; browsers, the only ones that can be tricked, always do.
-        if len(hosts) > 1 or (hosts and not self._is_trusted(hosts[0][:300])):
-            raise UntrustedHost(
-                "This server answers requests sent to localhost only. To use it under another name, "
-                "run it with AUTH=network."
-            )
+        host = None  # HTTP/1.0 clients send none; browsers, the only ones that can be tricked, always do
+        for name, value in scope["headers"]:
+            if name == b"host":
+                if host is not None or not self._is_trusted(value[:300]):
+                    raise UntrustedHost(UNTRUSTED)
+                host = value
 
 
 class NetworkAuthorizer(Authorizer):

@@ -7,8 +7,9 @@ from hashlib import blake2b
 
 from pims.images.render import RENDER_EPOCH
 
-__all__ = ["cache_control", "etag", "matches"]
+__all__ = ["TagSeries", "cache_control", "etag", "matches"]
 
+DIGEST_BYTES = 16
 MAX_IF_NONE_MATCH = 8192
 TAG = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
 
@@ -21,8 +22,21 @@ def etag(identity: str, request_key: str) -> str:
     identity : of the image, with its revision
     request_key : what was asked, resolved: two requests with the same key get the same bytes
     """
-    key = f"{RENDER_EPOCH}\0{identity}\0{request_key}".encode("utf-8", "surrogatepass")
-    return f'W/"{blake2b(key, digest_size=16).hexdigest()}"'
+    digest = blake2b(_tagged(identity, request_key), digest_size=DIGEST_BYTES)
+    return f'W/"{digest.hexdigest()}"'
+
+
+class TagSeries:
+    """The entity tags of requests whose keys begin alike: `of(rest)` is etag(identity, beginning + rest)."""
+
+    def __init__(self, identity: str, beginning: str) -> None:
+        self._begun = blake2b(_tagged(identity, beginning), digest_size=DIGEST_BYTES)
+
+    def of(self, rest: str) -> str:
+        """The tag of the request whose key ends with `rest`."""
+        digest = self._begun.copy()
+        digest.update(rest.encode())
+        return f'W/"{digest.hexdigest()}"'
 
 
 def matches(if_none_match: str | bytes | None, tag: str) -> bool:
@@ -45,6 +59,10 @@ def matches(if_none_match: str | bytes | None, tag: str) -> bool:
 def cache_control(max_age: int) -> str:
     """Value of Cache-Control for what only the client itself may keep, for `max_age` seconds."""
     return f"private, must-revalidate, max-age={max_age}"
+
+
+def _tagged(identity: str, request_key: str) -> bytes:
+    return f"{RENDER_EPOCH}\0{identity}\0{request_key}".encode("utf-8", "surrogatepass")
 
 
 def _opaque(tag: str) -> str:

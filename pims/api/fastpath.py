@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pims.api.answer import Answer, Conditions, ImageAnswerer
 from pims.api.boundary import NO_SNIFFING
-from pims.api.conditional import etag
+from pims.api.conditional import TagSeries
 from pims.api.negotiation import Preference, negotiate
 from pims.api.params.display import display_from_query
 from pims.api.params.tile import TileAddress
@@ -46,7 +46,7 @@ class TileView:
     rows: int
     first: TileRequest
     """For the tile at (0, 0)."""
-    key: str
+    tags: TagSeries
     stored: Tier | None
     """The tier whose stored tiles may be sent as they are."""
 
@@ -72,7 +72,8 @@ class TileView:
         level, _, _ = address.locate(pyramid)
         tier = pyramid.tiers[level]
         first = TileRequest(address.normalized, level, 0, 0, display.settings, media_type)
-        return cls(tier.columns, tier.rows, first, first.tier_key(), stored_tier(image, first))
+        tags = TagSeries(image.identity, f"{first.tier_key()}/")
+        return cls(tier.columns, tier.rows, first, tags, stored_tier(image, first))
 
 
 class FastPath:
@@ -155,7 +156,7 @@ class FastPath:
             y, x = divmod(int(index), view.columns)
         if x >= view.columns or y >= view.rows:
             raise IndexError
-        tag = etag(image.identity, f"{view.key}/{x}/{y}")
+        tag = view.tags.of(f"{x}/{y}")
         if view.stored is not None and conditions.if_none_match is None:
             try:
                 stored = image.reader.read_stored_tile(

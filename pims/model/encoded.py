@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["EncodedTile"]
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedTile:
-    """A complete image file in memory."""
+class EncodedTile(NamedTuple):
+    """A complete image file in memory. A tuple: it is made for every stored tile."""
 
     media_type: str
     """For instance image/jpeg."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -37,8 +38,7 @@ class AdjustIntensities:
     output_bits: int
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        luts = [intensity_lut(self.source_bits, channel, self.output_bits) for channel in self.channels]
-        return apply_luts(pixels, luts)
+        return apply_luts(pixels, _luts(self.source_bits, self.channels, self.output_bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,14 @@ class Resize:
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
         return resize(pixels, self.width, self.height)
+
+
+@lru_cache(maxsize=64)
+def _luts(
+    source_bits: int, channels: tuple[ChannelDisplay, ...], output_bits: int
+) -> tuple[NDArray[Any], ...]:
+    """One table per channel; a viewer asks many tiles with the same ones."""
+    return tuple(intensity_lut(source_bits, channel, output_bits) for channel in channels)
 
 
 def plan(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pims.api.conditional import cache_control, etag, matches
+from pims.api.conditional import TagSeries, cache_control, etag, matches
 
 TAG = etag("uuid/0/1", "thumb")
 OPAQUE = TAG.removeprefix("W/").strip('"')
@@ -80,3 +80,12 @@ def test_any_header_is_decided(header: str | bytes) -> None:
 
 def test_only_the_client_may_keep_an_answer() -> None:
     assert cache_control(86400) == "private, must-revalidate, max-age=86400"
+
+
+def test_tags_of_a_series_are_those_of_its_requests() -> None:
+    series = TagSeries("uuid/0/1", "tile/")
+    assert [series.of("1/2"), series.of("é"), series.of("1/2")] == [
+        etag("uuid/0/1", "tile/1/2"),
+        etag("uuid/0/1", "tile/é"),
+        etag("uuid/0/1", "tile/1/2"),
+    ]

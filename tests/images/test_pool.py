@@ -153,9 +153,7 @@ def test_names_that_do_not_exist_leave_nothing_behind(pool: ImagePool, slides: l
     assert not pool._opening
 
 
-def test_a_damaged_manifest_is_a_corrupt_file(
-    root: Path, pool: ImagePool, slides: list[str]
-) -> None:
+def test_a_damaged_manifest_is_a_corrupt_file(root: Path, pool: ImagePool, slides: list[str]) -> None:
     manifest = root / slides[0].partition("/")[0] / "processed" / "manifest.json"
     manifest.write_text("{")
     with pytest.raises(CorruptFile), pool.lease(slides[0]):
