@@ -15,7 +15,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
-__all__ = ["Density", "Exif", "parse_date", "parse_exif"]
+__all__ = ["UNITS_PER_INCH", "Density", "Exif", "parse_date", "parse_exif"]
 
 INCH_UM = 25_400.0
 MIN_PIXEL_UM, MAX_PIXEL_UM = 1e-6, 1e6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pims.cache.object import cached_property
 from pims.errors import CorruptFile, UnsupportedFeature
 from pims.formats.abstract import AbstractFormat, AbstractParser, AbstractReader
+from pims.formats.engines.exif import UNITS_PER_INCH, Density, parse_date
 from pims.formats.engines.tiff.compose import TiffImage
 from pims.formats.engines.tiff.decode import SegmentDecoder
 from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile, parse_tiff
@@ -30,14 +30,10 @@ __all__ = [
     "TiffReader",
     "has_fast_tiles",
     "looks_like_level",
-    "physical_size_um",
+    "pixel_size_um",
     "reduced_levels",
 ]
 
-MICROMETRES = {2: 25_400.0, 3: 10_000.0}
-"""Micrometres in the units of ResolutionUnit: inch, centimetre."""
-SCREEN_RESOLUTIONS = (72.0, 96.0)
-"""Dots per inch that writers put when they know nothing."""
 MAX_TEXT = 65_536
 MAX_NATIVE_TILE = 1 << 22
 """Pixels of a tile; an image with larger ones is converted."""
@@ -99,11 +95,12 @@ class TiffParser(AbstractParser):
 
     def parse_known_metadata(self) -> ImageMetadata:
         base = self.format.levels[0]
+        width_um, height_um = pixel_size_um(base)
         return replace(
             self.format.main_imd,
-            physical_size_x_um=physical_size_um(base, Tag.X_RESOLUTION),
-            physical_size_y_um=physical_size_um(base, Tag.Y_RESOLUTION),
-            acquired_at=_date(base.text(Tag.DATE_TIME)),
+            physical_size_x_um=width_um,
+            physical_size_y_um=height_um,
+            acquired_at=parse_date(base.text(Tag.DATE_TIME)),
             description=base.description[:MAX_TEXT] or None,
             orientation=orientation if 1 <= (orientation := base.integer(Tag.ORIENTATION, 1)) <= 8 else 1,
             microscope_model=base.text(Tag.MODEL)[:256] or None,
@@ -205,23 +202,14 @@ def looks_like_level(directory: TiffDirectory, base: TiffDirectory) -> bool:
     )
 
 
-def physical_size_um(directory: TiffDirectory, tag: int) -> float | None:
-    """Micrometres a pixel: the inverse of the resolution (pixels per unit), TIFF 6.0 page 38.
+def pixel_size_um(directory: TiffDirectory) -> tuple[float | None, float | None]:
+    """Width and height of a pixel in micrometres: the inverse of the resolution, TIFF 6.0 page 38.
 
     None without a unit, and for resolutions of a screen.
     """
-    unit = directory.integer(Tag.RESOLUTION_UNIT, 2)
-    resolution = directory.number(tag)
-    if unit not in MICROMETRES or not resolution or resolution <= 0:
-        return None
-    if unit == 2 and round(resolution, 2) in SCREEN_RESOLUTIONS:
-        return None
-    size = MICROMETRES[unit] / resolution
-    return size if 1e-6 < size < 1e6 else None
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
-    except ValueError:
-        return None
+    per_inch = UNITS_PER_INCH.get(directory.integer(Tag.RESOLUTION_UNIT, 2))
+    x, y = directory.number(Tag.X_RESOLUTION), directory.number(Tag.Y_RESOLUTION)
+    if per_inch is None or x is None:
+        return None, None
+    width_um, height_um = Density(x * per_inch, (x if y is None else y) * per_inch).pixel_size_um()
+    return width_um, None if y is None else height_um

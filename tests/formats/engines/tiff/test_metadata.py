@@ -18,7 +18,7 @@ from pims.formats.abstract import AbstractFormat
 from pims.formats.common.planar_tiff import PlanarTIFFFormat
 from pims.formats.common.pyramidal_tiff import PyrTIFFFormat
 from pims.formats.engines.tiff.directory import parse_tiff
-from pims.formats.engines.tiff.metadata import physical_size_um, reduced_levels
+from pims.formats.engines.tiff.metadata import pixel_size_um, reduced_levels
 from pims.formats.probe import Probe
 from pims.formats.registry import FormatRegistry
 from pims.model.limits import Limits
@@ -211,7 +211,7 @@ def test_a_resolution_that_is_no_number_means_unknown(value: float, opened: Open
         assert image.full_imd.physical_size_x_um is image.full_imd.physical_size_y_um is None
         json.dumps(dict(image.raw_metadata), allow_nan=False)
         assert image.raw_metadata["TIFF.65000"] == [value if value == -1 else None, 1]
-        assert physical_size_um(image.tiff.directories[0], 999) is None
+        assert pixel_size_um(image.tiff.directories[0]) == (None, None)
 
 
 @pytest.mark.parametrize(
