@@ -167,7 +167,7 @@ def test_a_number_with_a_million_digits_comes_back_short() -> None:
 
 
 def test_an_unexpected_error_is_logged_and_hidden(caplog: pytest.LogCaptureFixture, client: Any) -> None:
-    app: FastAPI = client.app
+    app: FastAPI = client.app.app
 
     @app.get("/broken")
     def broken() -> None:
@@ -187,7 +187,7 @@ def test_an_unexpected_error_has_no_body_for_head(client: Any) -> None:
     def broken() -> None:
         raise RuntimeError
 
-    client.app.add_api_route("/broken", broken)
+    client.app.app.add_api_route("/broken", broken)
     got, head = client.get("/broken"), client.head("/broken")
     assert (head.status_code, head.content) == (500, b"")
     assert head.headers == got.headers

@@ -54,9 +54,9 @@ def test_a_plug_in_that_failed_is_named(client: Any) -> None:
 
     from pims.formats.registry import FormatRegistry, PluginFailure
 
-    services = client.app.state.services
+    services = client.app.app.state.services
     registry = FormatRegistry(services.registry, [PluginFailure("pims_plugin_format_x", "ImportError: no")])
-    client.app.state.services = replace(services, registry=registry)
+    client.app.app.state.services = replace(services, registry=registry)
     assert client.get("/formats").json()["failures"] == [
         {"plugin": "pims_plugin_format_x", "reason": "ImportError: no"}
     ]
