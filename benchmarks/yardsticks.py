@@ -118,5 +118,6 @@ def _in_threads(make: Callable[[int, int], bytes]) -> ASGIApp:
 
 
 def _end_with_supervisor() -> None:
-    if multiprocessing.parent_process() is not None:
-        die_with_parent(os.getppid())
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        die_with_parent(parent.pid)
