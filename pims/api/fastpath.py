@@ -20,6 +20,7 @@ from pims.api.conditional import TagSeries
 from pims.api.negotiation import Preference, negotiate
 from pims.api.params.display import display_from_query
 from pims.api.params.tile import TileAddress
+from pims.errors import AccessDenied
 from pims.images.image import OpenedImage
 from pims.images.render import TileRequest, stored_tier, tile_pyramid
 from pims.model.pyramid import Tier
@@ -31,6 +32,8 @@ TILE = (
     r"(?:ti/([0-9]{1,15})|tx/([0-9]{1,9})/ty/([0-9]{1,9}))(?:\.(jpg|png|webp))?"
 )
 VARY_ORIGIN = (b"vary", b"Origin")
+LOOKED_AT = frozenset({b"accept", b"if-none-match", b"cache-control", b"origin"})
+UNCONDITIONAL = Conditions(varies=False)
 MAX_QUERY = 4096
 MAX_REMEMBERED = 512
 """Bytes of a query and an Accept header that are kept; viewers send less."""
@@ -107,20 +110,29 @@ class FastPath:
         accept = if_none_match = None
         no_store = False
         for name, value in scope["headers"]:
+            if name not in LOOKED_AT:
+                continue
             if name == b"accept" and accept is None:
                 accept = value
             elif name == b"if-none-match" and if_none_match is None:
                 if_none_match = value
             elif name == b"cache-control":
                 no_store = no_store or b"no-store" in value.lower()
-            elif name in (b"accept", b"if-none-match", b"origin"):
+            else:
                 return None  # lists over several headers, answers that need the headers of CORS
+        try:
+            self._answerer.authorizer.authorize(scope, match[1])
+        except AccessDenied:
+            return None
         lease = self._answerer.pool.lease_open(match[1])
         if lease is None:
             return None
-        conditions = Conditions(match[8] is None, if_none_match, no_store)
+        if match[8] is None or if_none_match is not None or no_store:
+            conditions = Conditions(match[8] is None, if_none_match, no_store)
+        else:
+            conditions = UNCONDITIONAL
         try:
-            found = self._at_once(scope, match, lease.image, accept, conditions)
+            found = self._at_once(scope["query_string"], match, lease.image, accept, conditions)
         except Exception:  # noqa: BLE001 - whatever is wrong, the documented route finds it again and says so
             lease.release()
             return None
@@ -131,16 +143,14 @@ class FastPath:
 
     def _at_once(
         self,
-        scope: Scope,
+        query: bytes,
         match: re.Match[str],
         image: OpenedImage,
         accept: bytes | None,
         conditions: Conditions,
     ) -> Answer | tuple[TileRequest, str]:
         """The answer if nothing has to be waited for, otherwise what is asked and its tag."""
-        filepath, kind, reference, level, index, column, row, extension = match.groups()
-        self._answerer.authorizer.authorize(scope, filepath)
-        query = scope["query_string"]
+        _, kind, reference, level, index, column, row, extension = match.groups()
         view_key = (kind, reference, level, extension or accept, query)
         view: TileView | None = image.views.get(view_key)
         if view is None:

@@ -25,7 +25,7 @@ IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _extension(request: Request) -> str | None:
+async def _extension(request: Request) -> str | None:
     """What follows the last dot of the path, where the route has it. Raises UnsupportedParameter."""
     extension: str | None = request.path_params.get("extension")
     if extension is not None and extension not in EXTENSIONS:

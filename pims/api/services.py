@@ -41,4 +41,8 @@ def services_of(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-ServicesDependency = Annotated[Services, Depends(services_of)]
+async def _services(request: Request) -> Services:  # FastAPI calls a plain function in a thread
+    return services_of(request)
+
+
+ServicesDependency = Annotated[Services, Depends(_services)]

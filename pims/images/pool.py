@@ -17,6 +17,8 @@ __all__ = ["ImagePool", "Lease"]
 
 FRESH_SECONDS = 1.0
 """How long an opened image is trusted before its manifest is looked at again."""
+CHECK_SECONDS = 1.0
+"""How long the one who looks may take before another does."""
 ALIASES_PER_IMAGE = 4
 
 
@@ -30,6 +32,8 @@ class _Entry:
     checked_at: float
     used_at: float
     leases: int = 0
+    awaited_until: float = 0.0
+    """Somebody is looking at the manifest; until then the others don't wait for it."""
     retired: bool = False
 
 
@@ -75,14 +79,25 @@ class ImagePool:
 
         Raises ImageNotFound, RepresentationNotFound, FileError, StorageError.
         """
-        return self.lease_open(filepath) or Lease(self, self._acquire(filepath))
+        return self._lease_known(filepath) or Lease(self, self._acquire(filepath))
 
     def lease_open(self, filepath: str) -> Lease | None:
-        """The image at a path if it is open and was checked a second ago at most; never touches the disk."""
+        """The image at a path if it is open; never touches the disk.
+
+        When it was not checked for a second, one caller gets none: it calls `lease`, which looks at the
+        manifest, and those who come meanwhile don't wait for it.
+        """
+        return self._lease_known(filepath, share=True)
+
+    def _lease_known(self, filepath: str, *, share: bool = False) -> Lease | None:
         now = self._clock()
         with self._lock:
             entry = self._aliases.get(filepath)
-            if entry is None or entry.retired or now - entry.checked_at > FRESH_SECONDS:
+            if entry is None or entry.retired:
+                return None
+            stale = now - entry.checked_at > FRESH_SECONDS
+            if stale and not (share and now < entry.awaited_until):
+                entry.awaited_until = now + CHECK_SECONDS
                 return None
             entry.leases += 1
             entry.used_at = now

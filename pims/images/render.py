@@ -107,7 +107,7 @@ def stored_tier(image: OpenedImage, request: TileRequest) -> Tier | None:
     """
     if request.media_type != JPEG or image.metadata.bits != 8:
         return None
-    tier = image.stored_tiers[request.level] if request.normalized else image.pyramid.tiers[request.level]
+    tier = _same_tiles(image, request)
     if tier is None or not image.resolve(request.display, AutoBound.AUTO_IMAGE, 8)[1]:
         return None
     return tier
@@ -133,6 +133,9 @@ def render(image: OpenedImage, request: RenderRequest) -> bytes:
     """
     match request:
         case TileRequest():
+            same = _same_tiles(image, request)
+            if same is not None:
+                return _stored_pixels(image, request, same)
             tier = tile_pyramid(image, normalized=request.normalized).tiers[request.level]
             region = tier.tile_region(request.column, request.row)
             view = _View(tier, region, region.width, region.height, tier.scale_x, tier.scale_y)
@@ -144,6 +147,23 @@ def render(image: OpenedImage, request: RenderRequest) -> bytes:
             view = _View.sized(request.tier, request.region, request.width, request.height)
             bits = min(max_bits(request.media_type), 16 if image.metadata.significant_bits > 8 else 8)
             return _encoded(image, view, request.display, None, bits, request.media_type)
+
+
+def _same_tiles(image: OpenedImage, request: TileRequest) -> Tier | None:
+    """The stored tier whose pixels and tiles are those of the tier asked, when there is one."""
+    return image.stored_tiers[request.level] if request.normalized else image.pyramid.tiers[request.level]
+
+
+def _stored_pixels(image: OpenedImage, request: TileRequest, tier: Tier) -> bytes:
+    """A tile of exactly the pixels that are stored: nothing to fit or to resize."""
+    region = tier.tile_region(request.column, request.row)
+    _check_read(image, region.width * region.height)
+    channels, _ = image.resolve(request.display, AutoBound.AUTO_IMAGE, 8)
+    pixels = image.reader.read_region(tier, region, image.default_plane)
+    steps = plan(
+        image.metadata, channels, crop=None, out_width=region.width, out_height=region.height, output_bits=8
+    )
+    return encode(run(pixels, steps), request.media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +227,7 @@ def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, f
     # Between stored pixels, the pixels around the rectangle count as well: tiles then join without a seam.
     margin = 0 if left.is_integer() and top.is_integer() else reduction
     region = covering_region(tier, reduction, left - margin, top - margin, right + margin, bottom + margin)
-    needed = (
-        region.width * region.height // reduction**2 * image.metadata.n_samples * image.metadata.bits // 8
-    )
-    if needed > MAX_READ_BYTES:
-        raise LimitExceeded(
-            f"Reading this part of the image at this size needs {needed >> 20} MiB at once; "
-            "ask for a smaller part, or for a larger output of a smaller part."
-        )
+    _check_read(image, region.width * region.height // reduction**2)
     pixels = image.reader.read_region(tier, region, image.default_plane, reduction)
     crop = (
         (left - region.left) / reduction,
@@ -227,3 +240,12 @@ def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, f
     if whole or (aligned and pixels.shape[:2] == (view.height, view.width)):
         return pixels, None  # the last row and column may stand for less than a whole pixel
     return pixels, crop
+
+
+def _check_read(image: OpenedImage, pixel_count: int) -> None:
+    needed = pixel_count * image.metadata.n_samples * image.metadata.bits // 8
+    if needed > MAX_READ_BYTES:
+        raise LimitExceeded(
+            f"Reading this part of the image at this size needs {needed >> 20} MiB at once; "
+            "ask for a smaller part, or for a larger output of a smaller part."
+        )

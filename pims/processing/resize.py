@@ -18,6 +18,8 @@ OPENCV_SAMPLES = 4
 """Samples of a pixel that every OpenCV function used here takes."""
 WHOLE = 1e-6
 """Pixels; a bound nearer than this to a whole number is whole."""
+MAX_AS_FLOATS = 1 << 21
+"""Samples that are averaged as floats at once."""
 NEARLY_ONE = 1 + 1 / 512
 """Up to this scale, interpolation and area average differ by less than half a level of 256."""
 BAND_PIXELS = 1 << 16
@@ -47,12 +49,22 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
         return pixels
     smaller = (min(width, source_width), min(height, source_height))
     if smaller != (source_width, source_height):
-        pixels = _by_samples(pixels, lambda part: cv2.resize(part, smaller, interpolation=cv2.INTER_AREA))
+        pixels = _by_samples(pixels, lambda part: _shrunk(part, smaller))
     if smaller != (width, height):
         pixels = _by_samples(
             pixels, lambda part: cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
         )
     return pixels
+
+
+def _shrunk(part: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Area averages. OpenCV's loop over bytes is slow when a side is no multiple: it is given floats then,
+    which come out as the same bytes."""
+    height, width = part.shape[:2]
+    if part.dtype != np.uint8 or part.size > MAX_AS_FLOATS or not (width % size[0] or height % size[1]):
+        return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+    means = cv2.resize(part.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.convertScaleAbs(means))
 
 
 def resample(

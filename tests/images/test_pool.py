@@ -160,3 +160,26 @@ def test_a_damaged_manifest_is_a_corrupt_file(root: Path, pool: ImagePool, slide
         pass
     with pytest.raises(CorruptFile):
         Manifest.read(manifest)
+
+
+def test_one_caller_looks_at_a_stale_image_and_the_others_do_not_wait(
+    opener: Opener, slides: list[str]
+) -> None:
+    clock = Clock()
+    pool = ImagePool(opener, 10, clock)
+    with pool.lease(slides[0]) as image:
+        before = image.manifest.revision
+        replace(image.manifest, revision=2).write(image.directory.manifest)
+    clock.now = 1.1
+    assert pool.lease_open(slides[0]) is None  # this caller is to look
+    others = pool.lease_open(slides[0])
+    assert others is not None
+    assert others.image.manifest.revision == before
+    others.release()
+    with pool.lease(slides[0]) as image:  # who can wait looks, too
+        assert image.manifest.revision == 2
+    clock.now = 2.3
+    assert pool.lease_open(slides[0]) is None
+    clock.now = 3.5  # the one who was to look never did
+    assert pool.lease_open(slides[0]) is None
+    pool.close()

@@ -92,7 +92,7 @@ def display_from_query(query: Mapping[str, str]) -> DisplayQuery:
     return _parse(values)
 
 
-def display_parameters(
+async def display_parameters(
     channels: Annotated[str, Query(description="Channels shown: indices and ranges such as `0,2:5`.")] = "",
     z_slices: Annotated[str, Query(description="Focal plane; the middle one by default.")] = "",
     timepoints: Annotated[str, Query(description="Time point; the first by default.")] = "",

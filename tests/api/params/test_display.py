@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -140,4 +141,4 @@ def test_any_query_is_understood_or_refused(query: dict[str, str]) -> None:
 
 def test_the_documented_dependency_means_the_same() -> None:
     query = {"gammas": "2", "min_intensities": "3", "z_slices": "2", "channels": ":"}
-    assert display_parameters(**query) == display_from_query(query)
+    assert asyncio.run(display_parameters(**query)) == display_from_query(query)
