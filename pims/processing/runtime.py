@@ -12,8 +12,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt(3)."""
 MMAP_BYTES = 8 << 20
 """Smaller pieces of memory come from what was freed before: a tile is decoded into memory that is there,
-not into new pages that the kernel has to clear for it (535 or 440 microseconds for a tile with gamma, measured
-in one process whose cache of tiles is not full yet; once it is full, the difference is small)."""
+not into new pages that the kernel has to clear for it. A tile with gamma then takes 440 microseconds instead
+of 535 while the cache of tiles fills up; once it is full, the difference is small."""
 TRIM_BYTES = 64 << 20
 """Freed memory that is kept for the next tiles."""
 
