@@ -45,32 +45,45 @@ class LocalSource:
 
     def pread(self, offset: int, length: int, *, may_block: bool = True) -> bytes:
         """See ByteSource.pread."""
-        if length < 0 or offset < 0 or offset + length > self.size:
-            raise CorruptFile(
-                f"The file ends too early: it has {self.size} bytes and refers to bytes {offset} "
-                f"to {offset + length}."
-            )
+        if not may_block:
+            return self.pread_behind(b"", offset, length)
+        self._require_inside(offset, length)
         try:
-            if not may_block:
-                if not RWF_NOWAIT:
-                    raise BlockingIOError
-                buffer = bytearray(length)
-                if os.preadv(self._fd, (buffer,), offset, RWF_NOWAIT) < length:
-                    raise BlockingIOError
-                return bytes(buffer)
             data = os.pread(self._fd, length, offset)
             while len(data) < length:
                 more = os.pread(self._fd, length - len(data), offset + len(data))
                 if not more:
                     raise CorruptFile("The file was cut while it was read.")
                 data += more
+        except OSError as error:
+            raise StorageError(f"{self._path.name}: reading failed: {error.strerror}") from error
+        return data
+
+    def pread_behind(self, prefix: bytes, offset: int, length: int) -> bytes:
+        """See ByteSource.pread_behind."""
+        self._require_inside(offset, length)
+        if not RWF_NOWAIT:
+            raise BlockingIOError
+        start = len(prefix)
+        buffer = bytearray(start + length)
+        buffer[:start] = prefix
+        try:
+            if os.preadv(self._fd, (memoryview(buffer)[start:],), offset, RWF_NOWAIT) < length:
+                raise BlockingIOError
         except BlockingIOError:
             raise
         except OSError as error:
-            if not may_block and error.errno == errno.EOPNOTSUPP:  # a filesystem that can't tell
+            if error.errno == errno.EOPNOTSUPP:  # a filesystem that can't tell
                 raise BlockingIOError from error
             raise StorageError(f"{self._path.name}: reading failed: {error.strerror}") from error
-        return data
+        return bytes(buffer)
+
+    def _require_inside(self, offset: int, length: int) -> None:
+        if length < 0 or offset < 0 or offset + length > self.size:
+            raise CorruptFile(
+                f"The file ends too early: it has {self.size} bytes and refers to bytes {offset} "
+                f"to {offset + length}."
+            )
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -33,5 +33,11 @@ class ByteSource(Protocol):
         BlockingIOError when `may_block` is false and the bytes are not in memory.
         """
 
+    def pread_behind(self, prefix: bytes, offset: int, length: int) -> bytes:
+        """`prefix` followed by `length` bytes at `offset`, which have to be in memory; with one copy less.
+
+        Raises as `pread` with `may_block` false.
+        """
+
     def close(self) -> None:
         """Give the file back. Reading afterwards raises StorageError."""

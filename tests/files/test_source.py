@@ -116,3 +116,17 @@ def test_an_empty_file_has_nothing_to_read(tmp_path: Path) -> None:
         assert source.size == 0 and source.pread(0, 0) == b""
         with pytest.raises(CorruptFile):
             source.pread(0, 1)
+
+
+def test_bytes_are_put_behind_a_prefix(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(200)))
+    with LocalSource(path) as source:
+        source.pread(0, 200)
+        try:
+            found = source.pread_behind(b"before", 10, 20)
+        except BlockingIOError:
+            pytest.skip("this filesystem can't tell whether it would block")
+        assert found == b"before" + bytes(range(10, 30))
+        with pytest.raises(CorruptFile):
+            source.pread_behind(b"before", 190, 20)

@@ -11,6 +11,7 @@ from pims.errors import CorruptFile, LimitExceeded
 from pims.formats.engines.reduce import box_reduce
 from pims.formats.engines.tiff.decode import SegmentDecoder
 from pims.formats.engines.tiff.directory import TiffDirectory
+from pims.formats.engines.tiff.jpeg import SOI_BYTES, is_plain_start
 from pims.formats.engines.tiff.segments import SegmentTable
 from pims.formats.engines.tiff.tags import Compression
 from pims.formats.engines.tile_cache import TileCache
@@ -56,8 +57,17 @@ class TiffImage:
         """The complete JPEG of a tile, when it shows exactly what `read` gives; see read_stored_tile."""
         if column >= self._whole_columns or row >= self._whole_rows or not self.decoder.is_sendable:
             return None
-        data = self._stored_bytes(row * self.segments.columns + column, may_block=may_block)
-        jpeg = None if data is None else self.decoder.as_jpeg(data)
+        index = row * self.segments.columns + column
+        if not may_block and self.decoder.is_common:
+            place = self.segments.locate(index, may_block=False)
+            if place is not None and SOI_BYTES < place[1] <= self.decoder.max_stored_bytes:
+                # Straight behind what completes it: the stored stream without its first marker.
+                prefix = self.decoder.prefix
+                data = self._source.pread_behind(prefix, place[0] + SOI_BYTES, place[1] - SOI_BYTES)
+                if is_plain_start(data, len(prefix)):
+                    return EncodedTile("image/jpeg", data)
+        stored = self._stored_bytes(index, may_block=may_block)
+        jpeg = None if stored is None else self.decoder.as_jpeg(stored)
         return None if jpeg is None else EncodedTile("image/jpeg", jpeg)
 
     def _stored_bytes(self, index: int, *, may_block: bool = True) -> bytes | None:

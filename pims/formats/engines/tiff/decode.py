@@ -63,7 +63,8 @@ class SegmentDecoder:
             )
         self.max_stored_bytes = size if self.compression == Compression.NONE else 2 * size + STORED_SLACK
         """A segment that says it has more is damaged, or holds more than pixels."""
-        self._is_common: bool | None = None
+        self.is_common: bool | None = None
+        """Whether browsers decode its JPEG tiles; not known before the first was looked at."""
         self.splicer: JpegSplicer | None = None
         if self.compression == Compression.JPEG:
             self.splicer = JpegSplicer(
@@ -71,6 +72,7 @@ class SegmentDecoder:
                 rgb=self.photometric == Photometric.RGB,
                 grey=self.stored_samples == 1,
             )
+        self.prefix = self.splicer.prefix if self.splicer is not None else b""
         self.is_sendable = self.splicer is not None and self.photometric != Photometric.MINISWHITE
         """Whether `as_jpeg` may give something."""
 
@@ -78,9 +80,9 @@ class SegmentDecoder:
         """A stored segment as a complete JPEG file, when it shows exactly the pixels that `decode` gives."""
         if self.splicer is None or not self.is_sendable:
             return None
-        if self._is_common is None:  # the first tile speaks for all: a file has one writer
-            self._is_common = is_common(data)
-        return self.splicer.complete(data) if self._is_common else None
+        if self.is_common is None:  # the first tile speaks for all: a file has one writer
+            self.is_common = is_common(data)
+        return self.splicer.complete(data) if self.is_common else None
 
     def decode(self, data: bytes, rows: int, reduction: int = 1) -> NDArray[Any]:
         """The pixels of one stored segment.

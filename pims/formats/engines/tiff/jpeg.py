@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pims.errors import CorruptFile
 from pims.formats.engines.jpeg_codec import is_padding
 
-__all__ = ["JpegSplicer", "decode_jpeg", "is_common"]
+__all__ = ["SOI_BYTES", "JpegSplicer", "decode_jpeg", "is_common", "is_plain_start"]
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
@@ -27,6 +27,7 @@ UNCOMMON_FRAME = re.compile(rb"\xff[\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]")
 HEADER_BYTES = 1024
 """Within them is the frame header of a tile."""
 SMALL_BYTES, SMALL_PIXELS = 32_768, 131_072
+SOI_BYTES = len(SOI)
 APP0, APP14, APP15, SOS = 0xE0, 0xEE, 0xEF, 0xDA
 
 
@@ -59,6 +60,11 @@ class JpegSplicer:
         if APP0 <= stream[3] <= APP15 and not self._grey:
             return self.prefix + _without_colour_markers(stream[2:])
         return self.prefix + stream[2:]
+
+
+def is_plain_start(data: bytes, start: int) -> bool:
+    """Whether a marker that says nothing of colours begins at `start`: what precedes it completes it."""
+    return data[start] == 0xFF and not APP0 <= data[start + 1] <= APP15 and data[start + 1] != 0xD8
 
 
 def _without_colour_markers(segments: bytes) -> bytes:
