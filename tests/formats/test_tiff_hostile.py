@@ -48,7 +48,7 @@ SMALL = Limits(max_segment_bytes=64 << 20, max_decode_pixels=1 << 24)
 """So that what a change makes large is refused, not decoded: the machine is shared."""
 READ_PIXELS = 1 << 20
 """Of a whole tier that is read here: changed bytes may say any size within the limits."""
-SECONDS = 1.0
+SECONDS = 9.0
 MEMORY = 200 << 20
 
 
