@@ -94,7 +94,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - see above
         )
     server = Server(name, port, process.pid)
     try:

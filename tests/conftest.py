@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 # Before other libraries: it brings its own copies of native libraries that they have too.
-import openslide  # noqa: F401
+import openslide  # noqa: F401 - before every library with its own copy of the same native ones
 import pytest
 
 SAMPLES = Path(os.environ.get("PIMS_SAMPLES") or Path(__file__).parents[2] / "shared" / "samples")

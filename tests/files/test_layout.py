@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pims.errors import ImageNotFound
 from pims.files.layout import MAX_NAME_BYTES, MAX_PATH_BYTES, UploadDirectory, sanitized_name, split_path
 
-ROOT = Path("/root/of/the/uploads")
+ROOT = Path("/srv/uploads")
 pieces = st.sampled_from(
     ["upload-", "upload-1", "..", ".", "/", "//", "\\", "\0", "\n", "%2e", "a.svs", "~", " "]
 )
