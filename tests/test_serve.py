@@ -15,10 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pims.formats.registry import discover_formats
-from pims.importer.events import StdoutListener
-from pims.importer.flow import ImportOptions, import_file
 from pims.testing.slides import gradient, write_pyramid
+from tests.imported import import_slide
 
 Start = Callable[..., "Server"]
 
@@ -136,13 +134,11 @@ def test_a_header_can_not_say_where_a_request_comes_from(start: Start) -> None:
 )
 def test_a_busy_server_ends_soon(start: Start, tmp_path: Path, workers: int, number: int) -> None:
     slide = write_pyramid(tmp_path / "slide.tif", gradient(600, 500))
-    options = ImportOptions(tmp_path / "root", tmp_path / "root" / ".pending")
     (tmp_path / "root").mkdir()
-    with (tmp_path / "log").open("w") as log:
-        result = import_file(slide, options, discover_formats(), StdoutListener(log))
+    path = import_slide(tmp_path / "root", slide)
     server = start(workers)
     body = json.dumps({"region": {"left": 0, "top": 0, "width": 600, "height": 500}, "length": 9000}).encode()
-    head = f"POST /image/{result.path}/window.png HTTP/1.1\r\nHost: localhost\r\n"
+    head = f"POST /image/{path}/window.png HTTP/1.1\r\nHost: localhost\r\n"
     head += f"Content-Length: {len(body)}\r\n\r\n"
     unfinished = b"POST /image/x/window.png HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
     connections = [server.connect() for _ in range(7)]

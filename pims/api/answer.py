@@ -93,7 +93,9 @@ class ImageAnswerer:
         cached = None if conditions.no_store else self._cache.get(tag)
         return None if cached is None else self.found(request.media_type, tag, conditions, cached, HIT)
 
-    async def make(self, lease: Lease, request: RenderRequest, tag: str, conditions: Conditions) -> Answer:
+    def make(
+        self, lease: Lease, request: RenderRequest, tag: str, conditions: Conditions
+    ) -> asyncio.Future[Answer]:
         """The answer made in the executor. The lease ends when that work does, whoever still waits for it."""
         try:
             work = self._executor.submit(self._made, lease.image, request, tag, conditions)
@@ -101,7 +103,7 @@ class ImageAnswerer:
             lease.release()
             raise
         work.add_done_callback(lambda _: lease.release())
-        return await asyncio.wrap_future(work)
+        return asyncio.wrap_future(work)
 
     def found(
         self,

@@ -8,7 +8,7 @@ falls through to that route: other shapes, images not open yet, and whatever is 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from asyncio import Future
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -25,7 +25,7 @@ from pims.images.image import OpenedImage
 from pims.images.render import TileRequest, stored_tier, tile_pyramid
 from pims.model.pyramid import Tier
 
-__all__ = ["FastPath"]
+__all__ = ["LOOKED", "FastPath"]
 
 TILE = (
     r"/image/(.+)/(normalized-tile|tile)/(zoom|level)/([0-9]{1,3})/"
@@ -34,6 +34,8 @@ TILE = (
 VARY_ORIGIN = (b"vary", b"Origin")
 LOOKED_AT = frozenset({b"accept", b"if-none-match", b"cache-control", b"origin"})
 UNCONDITIONAL = Conditions(varies=False)
+LOOKED = "pims.looked"
+"""Key of a scope for what became of `FastPath.look`, when the server called it before the application."""
 MAX_QUERY = 4096
 MAX_REMEMBERED = 512
 """Bytes of a query and an Accept header that are kept; viewers send less."""
@@ -88,25 +90,32 @@ class FastPath:
         """`varies_by_origin`: whether pages of some other origins may use the API."""
         self.app = app
         self._answerer = answerer
-        self._protection = [NO_SNIFFING, VARY_ORIGIN] if varies_by_origin else [NO_SNIFFING]
+        self.protection = (NO_SNIFFING, VARY_ORIGIN) if varies_by_origin else (NO_SNIFFING,)
+        """Headers that every answer has besides its own."""
         self._match = re.compile(re.escape(base_path) + TILE).fullmatch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET":
-            match = self._match(scope["path"])
-            if match is not None:
-                found = self._found(scope, match)
-                answer = found if found is None or isinstance(found, Answer) else await _made(found)
-                if answer is not None:
-                    status, headers, body = answer
-                    headers += self._protection
-                    await send({"type": "http.response.start", "status": status, "headers": headers})
-                    await send({"type": "http.response.body", "body": body})
-                    return
+        if scope["type"] == "http":
+            found = scope.pop(LOOKED) if LOOKED in scope else self.look(scope)
+            answer = found if found is None or isinstance(found, Answer) else await _made(found)
+            if answer is not None:
+                status, headers, body = answer
+                headers += self.protection
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+                return
         await self.app(scope, receive, send)
 
-    def _found(self, scope: Scope, match: re.Match[str]) -> Answer | Awaitable[Answer] | None:
-        """The answer, or the making of it; None when the documented route has to give it."""
+    def look(self, scope: Scope) -> Answer | Future[Answer] | None:
+        """The answer (but for the `protection`) or its making; None when the documented route has to give it.
+
+        Never blocks. A server that calls it ahead of the application leaves the answer, or None when it
+        came to nothing, as `scope[LOOKED]`.
+        """
+        match = self._match(scope["path"]) if scope["method"] == "GET" else None
+        return None if match is None else self._found(scope, match)
+
+    def _found(self, scope: Scope, match: re.Match[str]) -> Answer | Future[Answer] | None:
         accept = if_none_match = None
         no_store = False
         for name, value in scope["headers"]:
@@ -123,7 +132,7 @@ class FastPath:
         try:
             self._answerer.authorizer.authorize(scope, match[1])
         except AccessDenied:
-            return None
+            return None  # the documented route refuses
         lease = self._answerer.pool.lease_open(match[1])
         if lease is None:
             return None
@@ -180,7 +189,7 @@ class FastPath:
         return self._answerer.known(image, request, tag, conditions) or (request, tag)
 
 
-async def _made(making: Awaitable[Answer]) -> Answer | None:
+async def _made(making: Future[Answer]) -> Answer | None:
     try:
         return await making
     except Exception:  # noqa: BLE001 - whatever is wrong, the documented route finds it again and says so

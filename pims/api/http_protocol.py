@@ -1,11 +1,21 @@
-"""How HTTP/1.1 is spoken: uvicorn's protocol, with a limit on what precedes the body of a request."""
+"""How HTTP/1.1 is spoken: uvicorn's protocol, with a limit on what precedes the body of a request.
+
+What the fast path can answer without waiting is written from here, before there is a task for it.
+"""
 
 from __future__ import annotations
 
-from starlette.exceptions import HTTPException
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from asyncio import Future
+from functools import partial
+from typing import Any, cast
 
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from pims.api.answer import Answer
 from pims.api.errors import problem
+from pims.api.fastpath import LOOKED, FastPath
 
 __all__ = ["BoundedHttpProtocol"]
 
@@ -24,16 +34,63 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """
 
     _head_bytes = 0
+    _begun = False
 
     def data_received(self, data: bytes) -> None:
+        self._begun = False
         super().data_received(data)
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and cycle.scope is self.scope:
-            self._head_bytes = 0  # the head of the last request is complete
+        if self._begun or (cycle is not None and cycle.scope is self.scope):
+            self._head_bytes = 0  # the head is complete, or came behind other requests
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        super().on_message_begin()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Called with a request whose turn it is.
+
+        What is read behind the request is the next one's, so that only the last of several in a row is
+        answered from here: the depth of calls does not grow with them.
+        """
+        if cycle is not self.cycle or not isinstance(app, FastPath):
+            super()._start_asgi_task(cycle, app)
+            return
+        found = app.look(cast("Scope", cycle.scope))
+        if isinstance(found, Future):
+            found.add_done_callback(partial(self._finish, cycle, app))
+        else:
+            self._answer(cycle, app, found)
+
+    def _finish(self, cycle: RequestResponseCycle, app: FastPath, made: Future[Answer]) -> None:
+        """Whatever went wrong, the documented route finds it again and says so."""
+        failed = made.cancelled() or made.exception() is not None
+        self._answer(cycle, app, None if failed else made.result())
+
+    def _answer(self, cycle: RequestResponseCycle, app: Any, answer: Answer | None) -> None:
+        """Write the answer, or let the application give it when there is none or the client reads slowly."""
+        if answer is None or self.flow.write_paused:
+            cast("Scope", cycle.scope)[LOOKED] = answer
+            super()._start_asgi_task(cycle, app)
+            return
+        if cycle.disconnected:
+            return
+        status, headers, body = answer
+        lines = [
+            b"%b: %b\r\n" % header
+            for header in (*self.server_state.default_headers, *headers, *app.protection)
+        ]
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        self.transport.writelines((STATUS_LINE[status], *lines, b"\r\n", body))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400)

@@ -15,13 +15,13 @@ from pims.images.histogram import read_channel_bounds
 from pims.model.metadata import ImageMetadata
 from pims.model.planes import Plane
 from pims.model.pyramid import Pyramid, Tier
-from pims.processing.pipeline import is_neutral
-from pims.processing.request import AutoBound, ChannelDisplay, DisplaySettings, resolve_display
+from pims.processing.pipeline import AdjustIntensities, adjustment
+from pims.processing.request import AutoBound, DisplaySettings, resolve_display
 
 __all__ = ["OpenedImage"]
 
-MAX_RESOLVED = 64
-"""Display settings whose resolution is remembered; viewers ask many tiles with the same ones."""
+MAX_ADJUSTMENTS = 64
+"""Display settings that are remembered resolved; viewers ask many tiles with the same ones."""
 
 
 class OpenedImage(SimpleDataCache):
@@ -54,26 +54,25 @@ class OpenedImage(SimpleDataCache):
         self._source = source
         self.views: dict[Hashable, Any] = {}
         """What a caller remembers about ways to look at this image; it goes when the image is closed."""
-        self._resolved: dict[
-            tuple[DisplaySettings, AutoBound | None, int], tuple[tuple[ChannelDisplay, ...], bool]
-        ] = {}
+        self._adjustments: dict[tuple[DisplaySettings, AutoBound | None, int], AdjustIntensities | None] = {}
 
-    def resolve(
+    def adjustment(
         self, asked: DisplaySettings, default: AutoBound | None, output_bits: int
-    ) -> tuple[tuple[ChannelDisplay, ...], bool]:
-        """The display of every channel, and whether it leaves all pixel values as stored.
+    ) -> AdjustIntensities | None:
+        """What shows the channels as asked; None when all pixel values stay as stored.
 
-        Raises InvalidParameter, CorruptFile (the stored histogram is damaged).
+        Raises InvalidParameter, UnsupportedFeature, CorruptFile (the stored histogram is damaged).
         """
         key = (asked, default, output_bits)
-        found = self._resolved.get(key)
-        if found is None:
+        try:
+            return self._adjustments[key]
+        except KeyError:
             channels = resolve_display(asked, self.metadata, self._intensity_bounds, default=default)
-            found = channels, is_neutral(self.metadata, channels, output_bits)
-            if len(self._resolved) >= MAX_RESOLVED:
-                self._resolved.clear()
-            self._resolved[key] = found
-        return found
+            found = adjustment(self.metadata, channels, output_bits)
+            if len(self._adjustments) >= MAX_ADJUSTMENTS:
+                self._adjustments.clear()
+            self._adjustments[key] = found
+            return found
 
     def _intensity_bounds(self) -> Sequence[tuple[int, int]]:
         return self._histogram_bounds

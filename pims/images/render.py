@@ -108,7 +108,7 @@ def stored_tier(image: OpenedImage, request: TileRequest) -> Tier | None:
     if request.media_type != JPEG or image.metadata.bits != 8:
         return None
     tier = _same_tiles(image, request)
-    if tier is None or not image.resolve(request.display, AutoBound.AUTO_IMAGE, 8)[1]:
+    if tier is None or image.adjustment(request.display, AutoBound.AUTO_IMAGE, 8) is not None:
         return None
     return tier
 
@@ -158,11 +158,9 @@ def _stored_pixels(image: OpenedImage, request: TileRequest, tier: Tier) -> byte
     """A tile of exactly the pixels that are stored: nothing to fit or to resize."""
     region = tier.tile_region(request.column, request.row)
     _check_read(image, region.width * region.height)
-    channels, _ = image.resolve(request.display, AutoBound.AUTO_IMAGE, 8)
+    adjust = image.adjustment(request.display, AutoBound.AUTO_IMAGE, 8)
     pixels = image.reader.read_region(tier, region, image.default_plane)
-    steps = plan(
-        image.metadata, channels, crop=None, out_width=region.width, out_height=region.height, output_bits=8
-    )
+    steps = plan(adjust, crop=None, out_width=region.width, out_height=region.height)
     return encode(run(pixels, steps), request.media_type)
 
 
@@ -198,16 +196,9 @@ def _encoded(
     output_bits: int,
     media_type: str,
 ) -> bytes:
-    channels, _ = image.resolve(display, default, output_bits)
+    adjust = image.adjustment(display, default, output_bits)
     pixels, crop = _read(image, view)
-    steps = plan(
-        image.metadata,
-        channels,
-        crop=crop,
-        out_width=view.width,
-        out_height=view.height,
-        output_bits=output_bits,
-    )
+    steps = plan(adjust, crop=crop, out_width=view.width, out_height=view.height)
     return encode(run(pixels, steps), media_type)
 
 

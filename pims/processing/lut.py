@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pims.errors import UnsupportedFeature
 from pims.processing.request import ChannelDisplay
 
-__all__ = ["apply_luts", "intensity_lut", "is_identity"]
+__all__ = ["IntensityTables", "intensity_lut", "is_identity"]
 
 CACHED_LUTS = 128
 """At most 128 KiB each."""
@@ -63,58 +63,86 @@ def is_identity(source_bits: int, display: ChannelDisplay, output_bits: int) -> 
     )
 
 
-def apply_luts(pixels: NDArray[Any], luts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Every sample through its own table.
+class IntensityTables:
+    """One table per sample of a pixel, laid out to be looked up fast. Any thread may use it."""
 
-    Parameters
-    ----------
-    pixels : (height, width, samples), uint8 or uint16, any memory layout
-    luts : one table per sample, all of one type, as `intensity_lut` makes them for the type of `pixels`
+    __slots__ = ("_source_type", "_tables", "_uniform", "dtype")
 
-    Returns
-    -------
-    new C-contiguous array of the same shape and of the type of the tables
+    def __init__(self, luts: Sequence[NDArray[Any]]) -> None:
+        """`luts`: one per sample, all of one size and type, as `intensity_lut` makes them."""
+        first = luts[0]
+        if any(
+            lut.size not in (256, 65536) or (lut.size, lut.dtype) != (first.size, first.dtype) for lut in luts
+        ):
+            raise ValueError("tables of different types, or that don't cover uint8 or uint16")
+        self.dtype = first.dtype
+        self._source_type = np.dtype(np.uint8 if first.size == 256 else np.uint16)
+        self._uniform = all(lut is first for lut in luts)
+        self._tables = tuple(_Table(lut) for lut in luts)
 
-    Raises
-    ------
-    UnsupportedFeature : pixels of another type
-    """
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UnsupportedFeature(
-            f"Intensities of type {pixels.dtype} can't be adjusted; uint8 and uint16 can."
-        )
-    if pixels.ndim != 3 or len(luts) != pixels.shape[2]:
-        raise ValueError(f"{len(luts)} tables for an array of shape {pixels.shape}")
-    if any(lut.size != 1 << (8 * pixels.itemsize) or lut.dtype != luts[0].dtype for lut in luts):
-        raise ValueError(f"tables that don't cover {pixels.dtype}, or of different types")
-    if pixels.size == 0:
-        return np.empty(pixels.shape, luts[0].dtype if luts else pixels.dtype)
-    if all(lut is luts[0] for lut in luts):
-        return _look_up(pixels, luts[0]).reshape(pixels.shape)
-    planes = [_look_up(pixels[:, :, sample], lut) for sample, lut in enumerate(luts)]
-    merged = cv2.merge([plane.reshape(pixels.shape[:2]) for plane in planes])
-    return np.asarray(merged).reshape(pixels.shape)
+    def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Every sample through its own table.
+
+        Parameters
+        ----------
+        pixels : (height, width, samples), uint8 or uint16 as the tables are for, any memory layout
+
+        Returns
+        -------
+        new C-contiguous array of the same shape and of the type of the tables
+
+        Raises
+        ------
+        UnsupportedFeature : pixels of another type
+        """
+        if pixels.dtype not in (np.uint8, np.uint16):
+            raise UnsupportedFeature(
+                f"Intensities of type {pixels.dtype} can't be adjusted; uint8 and uint16 can."
+            )
+        if pixels.ndim != 3 or pixels.shape[2] != len(self._tables) or pixels.dtype != self._source_type:
+            raise ValueError(
+                f"{len(self._tables)} tables of {self._source_type} for {pixels.shape} {pixels.dtype}"
+            )
+        pixels = np.ascontiguousarray(pixels)
+        out = np.empty(pixels.shape, self.dtype)
+        if pixels.size == 0:
+            return out
+        if self._uniform:
+            self._tables[0].look_up(pixels.reshape(-1), out.reshape(-1))
+            return out
+        planes = np.empty((len(self._tables), pixels[:, :, 0].size), self._source_type)
+        shown = np.empty(planes.shape, self.dtype)
+        cv2.split(pixels.reshape(1, -1, len(planes)), [plane.reshape(1, -1) for plane in planes])
+        for table, plane, shown_plane in zip(self._tables, planes, shown, strict=True):
+            table.look_up(plane, shown_plane)
+        cv2.merge([plane.reshape(1, -1) for plane in shown], dst=out.reshape(1, -1, len(planes)))
+        return out
 
 
-def _look_up(pixels: NDArray[Any], lut: NDArray[Any]) -> NDArray[Any]:
-    """All of `pixels` through one table, flat. OpenCV gets one long row: short ones are slow."""
-    flat = np.ascontiguousarray(pixels).reshape(-1)
-    if flat.dtype == np.uint8 and lut.dtype == np.uint8 and flat.size > 1:
-        return _look_up_pairs(flat, lut)
-    return np.asarray(cv2.LUT(flat.reshape(1, -1), lut))
+class _Table:
+    """One table and, where it helps, that of two neighbouring values at once: half the look-ups."""
 
+    __slots__ = ("_lut", "_pairs")
 
-def _look_up_pairs(flat: NDArray[np.uint8], lut: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Two bytes at a time through a table of 65,536 pairs: half the look-ups, half the time."""
-    even = flat.size & ~1
-    pairs = flat[:even].view(np.uint16)
-    if not pairs.flags.aligned:
-        pairs = pairs.copy()
-    out = np.empty(flat.size, np.uint8)
-    cv2.LUT(pairs.reshape(1, -1), _pair_lut(lut.tobytes()), dst=out[:even].view(np.uint16).reshape(1, -1))
-    if even < flat.size:
-        out[even] = lut[flat[even]]
-    return out
+    def __init__(self, lut: NDArray[Any]) -> None:
+        self._lut = lut
+        self._pairs = _pair_lut(lut.tobytes()) if lut.size == 256 and lut.dtype == np.uint8 else None
+
+    def look_up(self, values: NDArray[Any], out: NDArray[Any]) -> None:
+        """`values` and `out` are flat. OpenCV gets one long row: short ones are slow."""
+        done = 0
+        if self._pairs is not None and values.size > 1:
+            done = values.size & ~1
+            pairs = values[:done].view(np.uint16)
+            if not pairs.flags.aligned:
+                pairs = pairs.copy()
+            shown = out[:done].view(np.uint16)
+            if not shown.flags.aligned:
+                shown[:] = cv2.LUT(pairs.reshape(1, -1), self._pairs).reshape(-1)
+            else:
+                cv2.LUT(pairs.reshape(1, -1), self._pairs, dst=shown.reshape(1, -1))
+        if done < values.size:
+            cv2.LUT(values[done:].reshape(1, -1), self._lut, dst=out[done:].reshape(1, -1))
 
 
 @lru_cache(maxsize=CACHED_PAIR_LUTS)

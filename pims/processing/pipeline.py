@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from pims.model.metadata import ImageMetadata
-from pims.model.shown import PIXEL_TYPES, check_shown
-from pims.processing.lut import apply_luts, intensity_lut, is_identity
+from pims.model.shown import check_shown
+from pims.processing.lut import IntensityTables, intensity_lut, is_identity
 from pims.processing.request import ChannelDisplay
 from pims.processing.resize import resample, resize
 
-__all__ = ["AdjustIntensities", "Resample", "Resize", "Step", "is_neutral", "plan", "run"]
+__all__ = ["AdjustIntensities", "Resample", "Resize", "Step", "adjustment", "plan", "run"]
 
 
 class Step(Protocol):
@@ -32,13 +31,10 @@ class Step(Protocol):
 class AdjustIntensities:
     """Contrast, gamma and the number of bits, in one look-up."""
 
-    source_bits: int
-    channels: tuple[ChannelDisplay, ...]
-    """One per sample."""
-    output_bits: int
+    tables: IntensityTables
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        return apply_luts(pixels, _luts(self.source_bits, self.channels, self.output_bits))
+        return self.tables.apply(pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +61,39 @@ class Resize:
         return resize(pixels, self.width, self.height)
 
 
-@lru_cache(maxsize=64)
-def _luts(
-    source_bits: int, channels: tuple[ChannelDisplay, ...], output_bits: int
-) -> tuple[NDArray[Any], ...]:
-    """One table per channel; a viewer asks many tiles with the same ones."""
-    return tuple(intensity_lut(source_bits, channel, output_bits) for channel in channels)
+def adjustment(
+    metadata: ImageMetadata, channels: tuple[ChannelDisplay, ...], output_bits: int
+) -> AdjustIntensities | None:
+    """The step that shows intensities as asked; None when it would change no pixel value.
+
+    `channels` has one entry per sample of a plane. Raises UnsupportedFeature for a type of pixels or a number
+    of samples that this version can't show.
+    """
+    check_shown(metadata)
+    if len(channels) != metadata.n_samples:
+        raise ValueError(f"{len(channels)} channels for a plane of {metadata.n_samples} samples")
+    if all(is_identity(metadata.bits, channel, output_bits) for channel in channels):
+        return None
+    return AdjustIntensities(
+        IntensityTables([intensity_lut(metadata.bits, channel, output_bits) for channel in channels])
+    )
 
 
 def plan(
-    metadata: ImageMetadata,
-    channels: tuple[ChannelDisplay, ...],
+    adjust: AdjustIntensities | None,
     *,
     crop: tuple[float, float, float, float] | None,
     out_width: int,
     out_height: int,
-    output_bits: int,
 ) -> list[Step]:
     """The steps that one plane as read needs to be shown.
 
     Parameters
     ----------
-    channels : one per sample of the plane read
+    adjust : what `adjustment` gave
     crop : (left, top, width, height) in pixels of the array that was read; none is all of it
-
-    Raises
-    ------
-    UnsupportedFeature : a type of pixels or a number of samples that this version can't show
     """
-    check_shown(metadata)
-    if len(channels) != metadata.n_samples:
-        raise ValueError(f"{len(channels)} channels for a plane of {metadata.n_samples} samples")
-    steps: list[Step] = []
-    if not is_neutral(metadata, channels, output_bits):
-        steps.append(AdjustIntensities(metadata.bits, channels, output_bits))
+    steps: list[Step] = [] if adjust is None else [adjust]
     if crop is not None:
         steps.append(Resample(crop, out_width, out_height))
     else:
@@ -111,10 +106,3 @@ def run(pixels: NDArray[Any], steps: Sequence[Step]) -> NDArray[Any]:
     for step in steps:
         pixels = step(pixels)
     return pixels
-
-
-def is_neutral(metadata: ImageMetadata, channels: tuple[ChannelDisplay, ...], output_bits: int) -> bool:
-    """Whether no pixel value would change, so that stored bytes may be passed through."""
-    return metadata.pixel_type in PIXEL_TYPES and all(
-        is_identity(metadata.bits, channel, output_bits) for channel in channels
-    )

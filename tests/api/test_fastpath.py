@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ import tifffile
 from pims.api.fastpath import FastPath
 from pims.application import documented_app
 from pims.composition import Composition
-from pims.formats.registry import discover_formats
-from pims.importer.events import StdoutListener
-from pims.importer.flow import ImportOptions, import_file
 from pims.settings import Settings
 from tests.api.conftest import Client
+from tests.imported import import_slide
 
 TILES = [
     "normalized-tile/zoom/0/ti/0",
@@ -96,10 +93,7 @@ def jpeg_slide(root: Path, tmp_path: Path) -> str:
                 compression="jpeg",
                 subfiletype=level,
             )
-    options = ImportOptions(root, root / ".pending")
-    result = import_file(path, options, discover_formats(), StdoutListener(io.StringIO()))
-    assert result.path is not None, result.error
-    return result.path
+    return import_slide(root, path)
 
 
 class Counting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,9 @@ from pims.formats.abstract import ReadContext
 from pims.formats.registry import FormatRegistry, discover_formats
 from pims.images.opener import Opener
 from pims.images.pool import ImagePool
-from pims.importer.events import ImportEvent, ImportStatus
-from pims.importer.flow import ImportOptions, import_file
+from tests import imported
 
 ImportSlide = Callable[[Path], str]
-
-
-class Silent:
-    """A listener that listens."""
-
-    def notify(self, event: ImportEvent) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -41,16 +34,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def import_slide(root: Path, registry: FormatRegistry) -> ImportSlide:
+def import_slide(root: Path) -> ImportSlide:
     """Import a file; gives its path in URLs."""
-
-    def run(path: Path) -> str:
-        result = import_file(path, ImportOptions(root, root / ".pending"), registry, Silent())
-        assert result.status is ImportStatus.DEPLOYED, result.error
-        assert result.path is not None
-        return result.path
-
-    return run
+    return partial(imported.import_slide, root)
 
 
 @pytest.fixture

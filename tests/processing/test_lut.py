@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pims.errors import UnsupportedFeature
-from pims.processing.lut import apply_luts, intensity_lut, is_identity
+from pims.processing.lut import IntensityTables, intensity_lut, is_identity
 from pims.processing.request import ChannelDisplay
 
 
@@ -135,7 +135,7 @@ def test_applying_is_indexing(
     luts = [intensity_lut(bits, ChannelDisplay(3, 2**bits - 9, gamma), output_bits) for gamma in gammas]
     for source in layouts(pixels):
         before = source.copy()
-        result = apply_luts(source, luts)
+        result = IntensityTables(luts).apply(source)
         expected = np.stack([lut[source[:, :, sample]] for sample, lut in enumerate(luts)], axis=2)
         np.testing.assert_array_equal(result, expected)
         assert result.dtype == luts[0].dtype
@@ -147,7 +147,8 @@ def test_equal_tables_that_are_not_shared_give_the_same() -> None:
     pixels = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
     lut = intensity_lut(8, ChannelDisplay(0, 30), 8)
     np.testing.assert_array_equal(
-        apply_luts(pixels, [lut] * 3), apply_luts(pixels, [lut.copy() for _ in "rgb"])
+        IntensityTables([lut] * 3).apply(pixels),
+        IntensityTables([lut.copy() for _ in "rgb"]).apply(pixels),
     )
 
 
@@ -155,20 +156,26 @@ def test_read_only_pixels_are_taken() -> None:
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     pixels.flags.writeable = False
     lut = intensity_lut(8, ChannelDisplay(0, 11), 8)
-    np.testing.assert_array_equal(apply_luts(pixels, [lut] * 3), lut[pixels])
+    np.testing.assert_array_equal(IntensityTables([lut] * 3).apply(pixels), lut[pixels])
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint32", "float32", "bool", ">u2"])
 def test_other_types_are_refused(dtype: str) -> None:
     with pytest.raises(UnsupportedFeature, match="uint8 and uint16"):
-        apply_luts(np.zeros((2, 2, 1), dtype), [intensity_lut(8, ChannelDisplay(0, 255), 8)])
+        IntensityTables([intensity_lut(8, ChannelDisplay(0, 255), 8)]).apply(np.zeros((2, 2, 1), dtype))
 
 
 def test_tables_that_do_not_fit_are_refused() -> None:
     lut8, lut16 = (intensity_lut(bits, ChannelDisplay(0, 255), 8) for bits in (8, 16))
-    with pytest.raises(ValueError, match="tables"):
-        apply_luts(np.zeros((2, 2, 3), np.uint8), [lut8])
-    with pytest.raises(ValueError, match="tables"):
-        apply_luts(np.zeros((2, 2, 1), np.uint16), [lut8])
-    with pytest.raises(ValueError, match="tables"):
-        apply_luts(np.zeros((2, 2, 1), np.uint8), [lut16])
+    for shape, dtype, lut in (
+        ((2, 2, 3), np.uint8, lut8),
+        ((2, 2, 1), np.uint16, lut8),
+        ((2, 2, 1), np.uint8, lut16),
+        ((2, 2), np.uint8, lut8),
+    ):
+        with pytest.raises(ValueError, match="1 tables"):
+            IntensityTables([lut]).apply(np.zeros(shape, dtype))
+    with pytest.raises(ValueError, match="different types"):
+        IntensityTables([lut8, lut16])
+    with pytest.raises(ValueError, match="cover"):
+        IntensityTables([lut8[:100]])

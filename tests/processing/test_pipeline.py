@@ -7,8 +7,8 @@ import pytest
 
 from pims.errors import UnsupportedFeature
 from pims.model.metadata import ImageMetadata
-from pims.processing.lut import apply_luts, intensity_lut
-from pims.processing.pipeline import AdjustIntensities, Resample, Resize, is_neutral, plan, run
+from pims.processing.lut import IntensityTables, intensity_lut
+from pims.processing.pipeline import AdjustIntensities, Resample, Resize, adjustment, plan, run
 from pims.processing.request import ChannelDisplay
 from pims.processing.resize import resample, resize
 
@@ -24,15 +24,15 @@ DARKER = (ChannelDisplay(0, 255, 2.0),) * 3
 
 
 def test_intensities_come_before_the_size() -> None:
-    steps = plan(image(), DARKER, crop=(1.5, 2, 20, 30), out_width=10, out_height=15, output_bits=8)
+    steps = plan(adjustment(image(), DARKER, 8), crop=(1.5, 2, 20, 30), out_width=10, out_height=15)
     assert [type(step) for step in steps] == [AdjustIntensities, Resample]
     pixels = np.random.default_rng(2).integers(0, 256, (40, 40, 3)).astype(np.uint8)
-    adjusted = apply_luts(pixels, [intensity_lut(8, channel, 8) for channel in DARKER])
+    adjusted = IntensityTables([intensity_lut(8, channel, 8) for channel in DARKER]).apply(pixels)
     np.testing.assert_array_equal(run(pixels, steps), resample(adjusted, 1.5, 2, 20, 30, 10, 15))
 
 
 def test_neutral_intensities_are_no_step() -> None:
-    steps = plan(image(), FULL, crop=None, out_width=20, out_height=10, output_bits=8)
+    steps = plan(adjustment(image(), FULL, 8), crop=None, out_width=20, out_height=10)
     assert steps == [Resize(20, 10)]
     pixels = np.random.default_rng(2).integers(0, 256, (40, 40, 3)).astype(np.uint8)
     np.testing.assert_array_equal(run(pixels, steps), resize(pixels, 20, 10))
@@ -40,20 +40,13 @@ def test_neutral_intensities_are_no_step() -> None:
 
 def test_pixels_that_are_as_asked_are_given_back_untouched() -> None:
     pixels = np.zeros((10, 20, 3), np.uint8)
-    assert run(pixels, plan(image(), FULL, crop=None, out_width=20, out_height=10, output_bits=8)) is pixels
+    assert run(pixels, plan(None, crop=None, out_width=20, out_height=10)) is pixels
 
 
 def test_16_bits_become_8_in_the_same_step() -> None:
-    steps = plan(
-        image("uint16", 12, 1),
-        (ChannelDisplay(0, 4095),),
-        crop=None,
-        out_width=4,
-        out_height=1,
-        output_bits=8,
-    )
+    adjust = adjustment(image("uint16", 12, 1), (ChannelDisplay(0, 4095),), 8)
     pixels = np.array([0, 2048, 4095, 60000], np.uint16).reshape(1, 4, 1)
-    result = run(pixels, steps)
+    result = run(pixels, plan(adjust, crop=None, out_width=4, out_height=1))
     assert result.dtype == np.uint8
     assert result.ravel().tolist() == [0, 128, 255, 255]
 
@@ -61,14 +54,8 @@ def test_16_bits_become_8_in_the_same_step() -> None:
 @pytest.mark.parametrize("output_bits", [8, 16])
 @pytest.mark.parametrize(("pixel_type", "bits"), [("uint8", 8), ("uint16", 16)])
 def test_output_has_the_bits_that_were_asked(pixel_type: str, bits: int, output_bits: int) -> None:
-    steps = plan(
-        image(pixel_type, bits, 1),
-        (ChannelDisplay(0, 2**bits - 1),),
-        crop=(0.5, 0.5, 3, 3),
-        out_width=3,
-        out_height=3,
-        output_bits=output_bits,
-    )
+    adjust = adjustment(image(pixel_type, bits, 1), (ChannelDisplay(0, 2**bits - 1),), output_bits)
+    steps = plan(adjust, crop=(0.5, 0.5, 3, 3), out_width=3, out_height=3)
     result = run(np.full((5, 5, 1), 2**bits - 1, pixel_type), steps)
     assert result.dtype == f"uint{output_bits}"
     assert (result == 2**output_bits - 1).all()
@@ -77,33 +64,27 @@ def test_output_has_the_bits_that_were_asked(pixel_type: str, bits: int, output_
 @pytest.mark.parametrize("samples", [2, 4, 5])
 def test_samples_that_are_neither_grey_nor_rgb_are_refused(samples: int) -> None:
     with pytest.raises(UnsupportedFeature, match=f"{samples} samples per pixel"):
-        plan(
-            image(samples=samples),
-            (ChannelDisplay(0, 255),) * samples,
-            crop=None,
-            out_width=1,
-            out_height=1,
-            output_bits=8,
-        )
+        adjustment(image(samples=samples), (ChannelDisplay(0, 255),) * samples, 8)
 
 
 @pytest.mark.parametrize("pixel_type", ["int8", "int16", "float32", "uint32"])
 def test_types_that_can_not_be_shown_are_refused(pixel_type: str) -> None:
-    metadata = image(pixel_type)
-    assert not is_neutral(metadata, FULL, 8)
     with pytest.raises(UnsupportedFeature, match=pixel_type):
-        plan(metadata, FULL, crop=None, out_width=1, out_height=1, output_bits=8)
+        adjustment(image(pixel_type), FULL, 8)
 
 
 def test_a_display_that_is_missing_is_refused() -> None:
     with pytest.raises(ValueError, match="1 channels for a plane of 3"):
-        plan(image(), FULL[:1], crop=None, out_width=1, out_height=1, output_bits=8)
+        adjustment(image(), FULL[:1], 8)
 
 
 def test_neutral_means_the_full_range_of_the_stored_type() -> None:
-    assert is_neutral(image(), FULL, 8)
-    assert is_neutral(image("uint16", 16, 1), (ChannelDisplay(0, 65535),), 16)
-    assert not is_neutral(image(), FULL, 16)
-    assert not is_neutral(image(), (*FULL[:2], ChannelDisplay(1, 255)), 8)
-    assert not is_neutral(image(), DARKER, 8)
-    assert not is_neutral(image("uint16", 12, 1), (ChannelDisplay(0, 4095),), 16)
+    assert adjustment(image(), FULL, 8) is None
+    assert adjustment(image("uint16", 16, 1), (ChannelDisplay(0, 65535),), 16) is None
+    for metadata, channels, output_bits in (
+        (image(), FULL, 16),
+        (image(), (*FULL[:2], ChannelDisplay(1, 255)), 8),
+        (image(), DARKER, 8),
+        (image("uint16", 12, 1), (ChannelDisplay(0, 4095),), 16),
+    ):
+        assert adjustment(metadata, channels, output_bits) is not None

@@ -22,15 +22,37 @@ class TileCache:
 
     def __init__(self, max_bytes: int = 128 << 20) -> None:
         self._tiles: BytesBoundedLRU[NDArray[np.generic]] = BytesBoundedLRU(max_bytes)
+        self._asked: set[Hashable] = set()
+        self._asked_bytes = 0
+        self._asked_before: set[Hashable] = set()
 
-    def get_or_decode(self, key: Hashable, decode: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """The tile under `key`, decoded when it is not there (by two threads at once, each may decode it)."""
+    def get_or_decode(
+        self, key: Hashable, decode: Callable[[], NDArray[Any]], *, shared: bool = True
+    ) -> NDArray[Any]:
+        """The tile under `key`, decoded when it is not there (by two threads at once, each may decode it).
+
+        `shared` is whether other requests need the tile as well. One that is all of what was asked is kept
+        when it is asked for the second time: who pulls every tile once gains nothing from keeping them,
+        and memory used again and again is faster than the megabytes of a cache.
+        """
         tile = self._tiles.get(key)
         if tile is None:
             tile = decode()
             tile.flags.writeable = False
-            self._tiles.put(key, tile, tile.nbytes)
+            if shared or self._was_asked(key, tile.nbytes):
+                self._tiles.put(key, tile, tile.nbytes)
         return tile
+
+    def _was_asked(self, key: Hashable, byte_size: int) -> bool:
+        """Whether the key was asked since about as many bytes were as can be kept; from now on it was."""
+        if key in self._asked or key in self._asked_before:
+            return True
+        if self._asked_bytes >= self._tiles.max_bytes:
+            self._asked_before, self._asked = self._asked, set()
+            self._asked_bytes = 0
+        self._asked.add(key)
+        self._asked_bytes += byte_size
+        return False
 
     def keeps(self, byte_size: int) -> bool:
         """Whether a tile of that size would be kept at all."""

@@ -41,3 +41,22 @@ def test_a_cache_of_nothing_keeps_nothing() -> None:
     cache = TileCache(0)
     cache.get_or_decode("key", lambda: np.zeros(1, np.uint8))
     assert cache.bytes_used == 0
+
+
+def test_a_tile_nobody_shares_is_kept_when_it_is_asked_again() -> None:
+    cache, decode = TileCache(1000), lambda: np.zeros(100, np.uint8)
+    first = cache.get_or_decode("key", decode, shared=False)
+    assert cache.bytes_used == 0
+    second = cache.get_or_decode("key", decode, shared=False)
+    assert second is not first and cache.bytes_used == 100
+    assert cache.get_or_decode("key", decode, shared=False) is second
+
+
+def test_what_was_asked_is_forgotten_when_the_cache_would_have_lost_it() -> None:
+    cache, decode = TileCache(1000), lambda: np.zeros(100, np.uint8)
+    for key in range(25):
+        cache.get_or_decode(key, decode, shared=False)
+    cache.get_or_decode(0, decode, shared=False)
+    assert cache.bytes_used == 0
+    cache.get_or_decode(20, decode, shared=False)
+    assert cache.bytes_used == 100

@@ -99,8 +99,9 @@ class TiffImage:
         first_column, last_column = left // tile_width, (left + width - 1) // tile_width
         first_row, last_row = top // tile_height, (top + height - 1) // tile_height
         if first_column == last_column and first_row == last_row:
-            tile = self._tile(first_column, first_row, reduction)
             x, y = left - first_column * tile_width, top - first_row * tile_height
+            whole = width == tile_width and height == tile_height
+            tile = self._tile(first_column, first_row, reduction, shared=not whole)
             return np.ascontiguousarray(tile[y : y + height, x : x + width])
         pixels = np.empty((height, width, self.decoder.samples), self.decoder.dtype)
         for row in range(first_row, last_row + 1):
@@ -113,11 +114,13 @@ class TiffImage:
                 part[:] = tile[from_y : from_y + part.shape[0], from_x : from_x + part.shape[1]]
         return pixels
 
-    def _tile(self, column: int, row: int, reduction: int) -> NDArray[Any]:
-        """A decoded tile, cut at the edges of the image; read-only, shared through the cache."""
+    def _tile(self, column: int, row: int, reduction: int, *, shared: bool = True) -> NDArray[Any]:
+        """A decoded tile, cut at the edges of the image; read-only, see TileCache.get_or_decode."""
         index = row * self.segments.columns + column
         key = (self._source.revision, self.directory.offset, index, reduction)
-        return self._cache.get_or_decode(key, lambda: self._decode(column, row, index, reduction))
+        return self._cache.get_or_decode(
+            key, lambda: self._decode(column, row, index, reduction), shared=shared
+        )
 
     def _decode(self, column: int, row: int, index: int, reduction: int) -> NDArray[Any]:
         # A tile too heavy for the cache (a giant strip) is read band by band: keep the last one.

@@ -55,7 +55,7 @@ class JpegSplicer:
 
     def complete(self, stream: bytes) -> bytes:
         """The complete JPEG of a stored stream. Raises CorruptFile when it does not start as a JPEG."""
-        if not stream.startswith(b"\xff\xd8\xff"):
+        if not stream.startswith(b"\xff\xd8\xff") or len(stream) < 4:
             raise CorruptFile("A tile does not hold the JPEG data it should.")
         if APP0 <= stream[3] <= APP15 and not self._grey:
             return self.prefix + _without_colour_markers(stream[2:])
@@ -64,7 +64,8 @@ class JpegSplicer:
 
 def is_plain_start(data: bytes, start: int) -> bool:
     """Whether a marker that says nothing of colours begins at `start`: what precedes it completes it."""
-    return data[start] == 0xFF and not APP0 <= data[start + 1] <= APP15 and data[start + 1] != 0xD8
+    marker = data[start : start + 2]
+    return len(marker) == 2 and marker[0] == 0xFF and marker[1] != 0xD8 and not APP0 <= marker[1] <= APP15
 
 
 def _without_colour_markers(segments: bytes) -> bytes:

@@ -96,7 +96,15 @@ def test_another_size_is_refused(size: tuple[int, int], reduction: int) -> None:
 
 def test_other_data_is_refused() -> None:
     splicer = JpegSplicer(b"", rgb=True, grey=False)
-    for data in (b"", b"\xff", b"\xff\xd8", b"\xff\xd8\0\0", b"\x89PNG\r\n\x1a\n", YCBCR[2:]):
+    for data in (
+        b"",
+        b"\xff",
+        b"\xff\xd8",
+        b"\xff\xd8\xff",
+        b"\xff\xd8\0\0",
+        b"\x89PNG\r\n\x1a\n",
+        YCBCR[2:],
+    ):
         with pytest.raises(CorruptFile):
             decoded(splicer.complete(data))
 

@@ -1,0 +1,184 @@
+"""Answers written ahead of the application's task, over real sockets: the same as through it, in order."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from pims.api.fastpath import FastPath
+from pims.api.http_protocol import BoundedHttpProtocol
+from pims.application import create_app
+from pims.composition import Composition
+from pims.settings import Settings
+from pims.testing.slides import gradient, write_pyramid
+from tests.imported import import_slide
+
+DATE = re.compile(rb"\r\ndate: [^\r]*")
+STORED = "normalized-tile/zoom/2/ti/{}.jpg"
+REQUESTS = {
+    "stored": ("GET", STORED.format(0), ""),
+    "stored, at the edge": ("GET", STORED.format(5), ""),
+    "processed": ("GET", "normalized-tile/zoom/2/ti/1.jpg?gammas=2", ""),
+    "not in the cache": ("GET", "normalized-tile/zoom/1/ti/0.png?gammas=3", "Cache-Control: no-store\r\n"),
+    "negotiated": ("GET", "normalized-tile/zoom/2/ti/1", "Accept: image/webp\r\n"),
+    "known already": ("GET", STORED.format(1), "If-None-Match: *\r\n"),
+    "out of range": ("GET", STORED.format(99), ""),
+    "bad parameter": ("GET", "normalized-tile/zoom/2/ti/1.jpg?gammas=x", ""),
+    "head": ("HEAD", STORED.format(0), ""),
+    "no tile": ("GET", "info", ""),
+}
+
+
+@contextmanager
+def serving(app: FastPath, protocol: type[HttpToolsProtocol]) -> Iterator[int]:
+    """The port on which `app` answers."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http=protocol, ws="none", proxy_headers=False, server_header=False, log_level="critical"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def slide(root: Path, tmp_path: Path) -> str:
+    return import_slide(root, write_pyramid(tmp_path / "slide.tif", gradient(700, 500)))
+
+
+@pytest.fixture
+def app(root: Path) -> Iterator[FastPath]:
+    with closing(Composition(Settings.load({}, root=root))) as composition:
+        composition.pool._clock = lambda: 0.0  # what is open stays fresh
+        yield create_app(composition)
+
+
+@pytest.fixture
+def through_application(app: FastPath, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the requests that came to the application."""
+    paths: list[str] = []
+    call = FastPath.__call__
+
+    async def counted(self: FastPath, scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope.get("path", ""))
+        await call(self, scope, receive, send)
+
+    monkeypatch.setattr(FastPath, "__call__", counted)
+    return paths
+
+
+def request(slide: str, name: str, version: str = "1.1", headers: str = "") -> bytes:
+    method, path, own = REQUESTS[name]
+    return f"{method} /image/{slide}/{path} HTTP/{version}\r\nHost: localhost\r\n{own}{headers}\r\n".encode()
+
+
+def ask(port: int, data: bytes, *, slowly: bool = False) -> bytes:
+    """Everything that is answered until the server closes."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        sender = threading.Thread(target=connection.sendall, args=(data,))
+        sender.start()
+        if slowly:
+            time.sleep(0.5)
+        while chunk := connection.recv(65536):
+            answer += chunk
+        sender.join(30)
+    return DATE.sub(b"", answer)
+
+
+@pytest.fixture
+def asked_both(app: FastPath, slide: str) -> Iterator[Callable[..., tuple[bytes, bytes]]]:
+    """Asks the same through this protocol and through uvicorn's own."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(serving(app, BoundedHttpProtocol))]
+        # The second server must not end what both use.
+        ports.append(stack.enter_context(serving(_without_lifespan(app), HttpToolsProtocol)))
+        ask(ports[0], request(slide, "stored", headers="Connection: close\r\n"))  # opens the image
+
+        def both(*data: bytes, slowly: bool = False) -> tuple[bytes, bytes]:
+            ours, theirs = (ask(port, b"".join(data), slowly=slowly) for port in ports)
+            return ours, theirs
+
+        yield both
+
+
+def _without_lifespan(app: FastPath) -> Any:
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await app(scope, receive, send)
+
+    return other
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize(("version", "headers"), [("1.1", "Connection: close\r\n"), ("1.0", "")])
+def test_an_answer_is_that_of_the_application(
+    asked_both: Any, slide: str, name: str, version: str, headers: str
+) -> None:
+    ours, theirs = (set_aside(answer) for answer in asked_both(request(slide, name, version, headers)))
+    assert ours == theirs
+    assert b"connection: close" in ours.lower()
+
+
+def set_aside(answer: bytes) -> bytes:
+    """Without what differs between a first and a second answer."""
+    return answer.replace(b"x-pims-cache: HIT", b"x-pims-cache: MISS")
+
+
+def test_requests_in_a_row_are_answered_in_order(asked_both: Any, slide: str) -> None:
+    names = list(REQUESTS) * 40 + ["stored"] * 2000
+    last = request(slide, "stored", headers="Connection: close\r\n")
+    ours, theirs = asked_both(*(request(slide, name) for name in names), last)
+    assert ours.count(b"HTTP/1.1 ") == len(names) + 1
+    assert set_aside(ours) == set_aside(theirs)
+
+
+def test_a_client_that_reads_slowly_gets_everything(asked_both: Any, slide: str) -> None:
+    data = [request(slide, "stored")] * 3000 + [request(slide, "processed", headers="Connection: close\r\n")]
+    ours, theirs = asked_both(*data, slowly=True)
+    assert len(ours) > 6 << 20  # more than the buffers of the sockets hold
+    assert set_aside(ours) == set_aside(theirs)
+
+
+def test_tiles_need_no_task(app: FastPath, slide: str, through_application: list[str]) -> None:
+    with serving(app, BoundedHttpProtocol) as port:
+        close = "Connection: close\r\n"
+        for name, count in (("stored", 1), ("stored", 0), ("processed", 0), ("processed", 0)):
+            through_application.clear()
+            assert b" 200 OK" in ask(port, request(slide, name, headers=close))
+            assert len(through_application) == count, name  # the first one opens the image
+        through_application.clear()
+        assert b" 400 " in ask(port, request(slide, "bad parameter", headers=close))
+        assert len(through_application) == 1
+
+
+def test_clients_that_go_away_leave_nothing_behind(app: FastPath, slide: str) -> None:
+    with serving(app, BoundedHttpProtocol) as port:
+        for _ in range(50):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall(request(slide, "not in the cache") * 3)
+        answer = ask(port, request(slide, "stored", headers="Connection: close\r\n"))
+        assert b" 200 OK" in answer
+        deadline = time.monotonic() + 20
+        pool = app._answerer.pool
+        while any(entry.leases for entry in pool._entries.values()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(entry.leases for entry in pool._entries.values())
