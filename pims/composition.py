@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 from pims.formats.abstract import ReadContext
 from pims.formats.engines.tile_cache import TileCache
 from pims.formats.registry import discover_formats
 from pims.images.opener import Opener
 from pims.images.pool import ImagePool
+from pims.images.threads import RenderThreads
 from pims.importer.flow import ImportOptions
 from pims.processing.runtime import prepare_process
 from pims.settings import Settings
@@ -28,14 +28,14 @@ class Composition:
         self.context = ReadContext(settings.limits, TileCache(settings.tile_cache_bytes))
         self.opener = Opener(settings.root.absolute(), self.registry, self.context)
         self.pool = ImagePool(self.opener, settings.memory_lru_cache_capacity)
-        self.render_threads = ThreadPoolExecutor(settings.render_threads or os.cpu_count(), "render")
+        self.render_threads = RenderThreads(settings.render_threads or os.cpu_count() or 1)
 
     def close(self, *, wait: bool = True) -> None:
         """Drop the renders that wait, let those that run end, close all images.
 
         Without `wait`, an image that is being rendered is closed when that ends.
         """
-        self.render_threads.shutdown(wait=wait, cancel_futures=True)
+        self.render_threads.close(wait=wait)
         self.pool.close()
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from pims.cache.lru import BytesBoundedLRU
 from pims.images.image import OpenedImage
 from pims.images.pool import ImagePool, Lease
 from pims.images.render import RenderRequest, TileRequest, render, stored_tile
+from pims.images.threads import RenderThreads
 from pims.processing.encode import MEDIA_TYPES
 
 __all__ = ["Answer", "Conditions", "ImageAnswerer", "ImageQuery"]
@@ -61,27 +61,27 @@ class ImageQuery(NamedTuple):
 
 
 class ImageAnswerer:
-    """Answers image queries. Pixel work runs in the executor, never on the event loop."""
+    """Answers image queries. Pixel work runs in threads, never on the event loop."""
 
     def __init__(
         self,
         pool: ImagePool,
         authorizer: Authorizer,
-        executor: Executor,
+        threads: RenderThreads,
         *,
         max_age: int,
         cache_bytes: int,
     ) -> None:
         self.pool = pool
         self.authorizer = authorizer
-        self._executor = executor
+        self._threads = threads
         self._cache: BytesBoundedLRU[bytes] = BytesBoundedLRU(cache_bytes)
         self._cache_control = (b"cache-control", cache_control(max_age).encode())
 
     async def answer(self, scope: Scope, query: ImageQuery) -> Answer:
         """Raises AccessDenied, NotFoundError, RequestError, FileError, StorageError."""
         self.authorizer.authorize(scope, query.filepath)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._answer_blocking, query)
+        return await self._threads.submit(self._answer_blocking, query)
 
     def known(
         self, image: OpenedImage, request: RenderRequest, tag: str, conditions: Conditions
@@ -96,14 +96,14 @@ class ImageAnswerer:
     def make(
         self, lease: Lease, request: RenderRequest, tag: str, conditions: Conditions
     ) -> asyncio.Future[Answer]:
-        """The answer made in the executor. The lease ends when that work does, whoever still waits for it."""
+        """The answer made in a thread. The lease ends when that work does, whoever still waits for it."""
         try:
-            work = self._executor.submit(self._made, lease.image, request, tag, conditions)
-        except BaseException:  # the server is closing
+            return self._threads.submit(
+                self._made, lease.image, request, tag, conditions, after=lease.release
+            )
+        except RuntimeError:  # the server is closing
             lease.release()
             raise
-        work.add_done_callback(lambda _: lease.release())
-        return asyncio.wrap_future(work)
 
     def found(
         self,

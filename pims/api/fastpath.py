@@ -182,7 +182,7 @@ class FastPath:
                     view.stored, x, y, image.default_plane, may_block=False
                 )
             except BlockingIOError:
-                return view.first._replace(column=x, row=y), tag  # read in the executor, which may wait
+                return view.first._replace(column=x, row=y), tag  # read in a thread, which may wait
             if stored is not None:
                 return self._answerer.found(view.first.media_type, tag, conditions, stored.data)
         request = view.first._replace(column=x, row=y)

@@ -28,13 +28,17 @@ MAX_HEAD = 65_536
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """The parser collects headers without end; here a request that does not come to its point is refused.
+    """One connection.
 
-    What can't be understood at all is answered as every other error is.
+    - The parser collects headers without end; here a request that does not come to its point is refused.
+    - What can't be understood at all is answered as every other error is.
+    - Tiles are looked for before there is a task, and written when they are there; the work for a client
+      that went away is left out if it did not begin.
     """
 
     _head_bytes = 0
     _begun = False
+    _making: Future[Answer] | None = None
 
     def data_received(self, data: bytes) -> None:
         self._begun = False
@@ -46,6 +50,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self._refuse(431)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._making is not None:
+            self._making.cancel()  # nobody waits for it; what did not begin is left out
 
     def on_message_begin(self) -> None:
         self._begun = True
@@ -62,12 +71,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         found = app.look(cast("Scope", cycle.scope))
         if isinstance(found, Future):
+            self._making = found
             found.add_done_callback(partial(self._finish, cycle, app))
         else:
             self._answer(cycle, app, found)
 
     def _finish(self, cycle: RequestResponseCycle, app: FastPath, made: Future[Answer]) -> None:
         """Whatever went wrong, the documented route finds it again and says so."""
+        if self.transport.is_closing():
+            return
         failed = made.cancelled() or made.exception() is not None
         self._answer(cycle, app, None if failed else made.result())
 
@@ -76,8 +88,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if answer is None or self.flow.write_paused:
             cast("Scope", cycle.scope)[LOOKED] = answer
             super()._start_asgi_task(cycle, app)
-            return
-        if cycle.disconnected:
             return
         status, headers, body = answer
         lines = [
