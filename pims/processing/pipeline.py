@@ -22,7 +22,7 @@ __all__ = ["AdjustIntensities", "Resample", "Resize", "Step", "adjustment", "pla
 
 
 class Step(Protocol):
-    """One transformation of pixels (height, width, samples); what it is given is left as it is."""
+    """One transformation of pixels (height, width, samples), which it may overwrite if they are writable."""
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]: ...
 
@@ -34,7 +34,7 @@ class AdjustIntensities:
     tables: IntensityTables
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        return self.tables.apply(pixels)
+        return self.tables.apply(pixels, in_place=pixels.flags.writeable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,16 @@ class FormatTests:
                                 self.tolerance if exact else self.reduced_tolerance,
                             )
 
+    def test_what_may_be_overwritten_is_read_anew(self, tmp_path: Path) -> None:
+        with self._opened(tmp_path) as image:
+            for tier in image.pyramid.tiers:
+                for _ in range(3):
+                    pixels = image.reader.read_region(tier, tier.region, FIRST_PLANE)
+                    known = pixels.copy()
+                    if pixels.flags.writeable:
+                        pixels.fill(1)
+                        assert np.array_equal(image.reader.read_region(tier, tier.region, FIRST_PLANE), known)
+
     def test_every_tile_is_its_region(self, tmp_path: Path) -> None:
         with self._opened(tmp_path) as image:
             for tier in image.pyramid.tiers:

@@ -141,6 +141,7 @@ def test_applying_is_indexing(
         assert result.dtype == luts[0].dtype
         assert result.flags.c_contiguous
         np.testing.assert_array_equal(source, before)
+        np.testing.assert_array_equal(IntensityTables(luts).apply(source, in_place=True), expected)
 
 
 def test_equal_tables_that_are_not_shared_give_the_same() -> None:

@@ -17,7 +17,7 @@ __all__ = ["TileCache"]
 class TileCache:
     """Decoded tiles, least recently used first out, bounded by bytes.
 
-    What it returns is shared between threads: every array in it is read-only.
+    What is kept is shared between threads: it is read-only.
     """
 
     def __init__(self, max_bytes: int = 128 << 20) -> None:
@@ -38,8 +38,8 @@ class TileCache:
         tile = self._tiles.get(key)
         if tile is None:
             tile = decode()
-            tile.flags.writeable = False
-            if shared or self._was_asked(key, tile.nbytes):
+            if self.keeps(tile.nbytes) and (shared or self._was_asked(key, tile.nbytes)):
+                tile.flags.writeable = False
                 self._tiles.put(key, tile, tile.nbytes)
         return tile
 

@@ -24,7 +24,7 @@ def test_what_is_too_heavy_is_given_and_not_kept() -> None:
     cache = TileCache(1000)
     assert cache.keeps(250) and not cache.keeps(251)
     heavy = cache.get_or_decode("key", lambda: np.zeros(251, np.uint8))
-    assert heavy.nbytes == 251 and not heavy.flags.writeable and cache.bytes_used == 0
+    assert heavy.nbytes == 251 and heavy.flags.writeable and cache.bytes_used == 0
 
 
 def test_the_tiles_used_least_recently_go_first() -> None:
@@ -46,9 +46,9 @@ def test_a_cache_of_nothing_keeps_nothing() -> None:
 def test_a_tile_nobody_shares_is_kept_when_it_is_asked_again() -> None:
     cache, decode = TileCache(1000), lambda: np.zeros(100, np.uint8)
     first = cache.get_or_decode("key", decode, shared=False)
-    assert cache.bytes_used == 0
+    assert cache.bytes_used == 0 and first.flags.writeable
     second = cache.get_or_decode("key", decode, shared=False)
-    assert second is not first and cache.bytes_used == 100
+    assert second is not first and cache.bytes_used == 100 and not second.flags.writeable
     assert cache.get_or_decode("key", decode, shared=False) is second
 
 

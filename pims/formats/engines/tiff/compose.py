@@ -115,7 +115,7 @@ class TiffImage:
         return pixels
 
     def _tile(self, column: int, row: int, reduction: int, *, shared: bool = True) -> NDArray[Any]:
-        """A decoded tile, cut at the edges of the image; read-only, see TileCache.get_or_decode."""
+        """A decoded tile, cut at the edges of the image; see TileCache.get_or_decode."""
         index = row * self.segments.columns + column
         key = (self._source.revision, self.directory.offset, index, reduction)
         return self._cache.get_or_decode(
@@ -130,7 +130,10 @@ class TiffImage:
         width = min(self.tile_width, self.width - column * self.tile_width)
         height = min(self.tile_height, self.height - row * self.tile_height)
         pixels = self._decode_cut(index, width, height, reduction)
-        self._held = ((index, reduction), pixels) if not self._cache.keeps(pixels.nbytes) else None
+        self._held = None
+        if not self._cache.keeps(pixels.nbytes):
+            pixels.flags.writeable = False
+            self._held = ((index, reduction), pixels)
         return pixels
 
     def _decode_cut(self, index: int, width: int, height: int, reduction: int) -> NDArray[Any]:
