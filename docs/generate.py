@@ -20,7 +20,7 @@ from pims.composition import Composition
 from pims.formats.abstract import AbstractFormat
 from pims.formats.registry import discover_formats
 from pims.importer.events import ImportStatus, ImportStep
-from pims.settings import Settings
+from pims.settings import NOT_USED, Settings
 
 __all__ = ["REPOSITORY", "pages"]
 
@@ -86,6 +86,11 @@ def _settings() -> Iterator[str]:
     yield ""
     rows = ((_code(name), _default(field.default), field.description or "") for name, field in _fields())
     yield from _table(("Setting", "Default", "Meaning"), rows)
+    yield ""
+    yield "Other servers of this API have settings that do nothing here. `pims check` and `pims serve` name"
+    yield "those that are set:"
+    yield ""
+    yield from _table(("Setting", "Why"), ((_code(name), why) for name, why in NOT_USED.items()))
 
 
 def _fields() -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pims.formats.registry import FormatRegistry, discover_formats
-from pims.settings import Settings
+from pims.settings import Settings, without_effect
 
 __all__ = ["check_installation"]
 
@@ -30,6 +30,8 @@ def check_installation(settings: Settings, tell: Callable[[str], None]) -> list[
     """
     for name, value in settings.redacted().items():
         tell(f"{name} = {value}")
+    for sentence in without_effect():
+        tell(sentence)
     return [
         *_check_directories(settings, tell),
         *_check_engines(tell),

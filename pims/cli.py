@@ -31,7 +31,7 @@ from pims.files.layout import upload_names
 from pims.formats.registry import discover_formats
 from pims.importer.events import ImportResult, ImportStatus, ImportStep, StdoutListener, printable
 from pims.importer.failure import explain
-from pims.settings import Settings
+from pims.settings import Settings, without_effect
 from pims.tasks.local import ImportProcesses
 from pims.tasks.parent import die_with_parent
 
@@ -271,6 +271,8 @@ def _serve(given: argparse.Namespace) -> int:
         return _wrong(f"--images: there is no file or folder {given.images!r}")
     if not _is_folder(settings.root):
         return _wrong(f"ROOT: {settings.root} is no folder and can't be made")
+    for sentence in without_effect():
+        print(sentence, file=sys.stderr)
     port = _free_port(settings.host, settings.port)
     # The server processes read the settings again, from the environment.
     _put_into_environment(HOST=settings.host, PORT=port, WORKERS=settings.workers)

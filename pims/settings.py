@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -21,12 +22,38 @@ from pims.api.params.size import SizeSafety
 from pims.errors import ConfigurationError
 from pims.model.limits import Limits
 
-__all__ = ["Auth", "Settings"]
+__all__ = ["NOT_USED", "Auth", "Settings", "without_effect"]
 
 
 BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
 
 
+DEFAULT_FILE = "pims-config.env"
+NOT_USED: Mapping[str, str] = {
+    "AUTO_DELETE_COLLECTION_ARCHIVE": "this version imports no archives",
+    "AUTO_DELETE_FAILED_UPLOAD": "nothing of a failed import is kept",
+    "AUTO_DELETE_MULTI_FILE_FORMAT_ARCHIVE": "this version imports no archives",
+    "BIOFORMATS_HOST": "there is no such plug-in yet",
+    "BIOFORMATS_PORT": "there is no such plug-in yet",
+    "CACHE_ENABLED": "the cache is in memory, see RESPONSE_CACHE_BYTES",
+    "CACHE_IMAGE_FORMAT_METADATA": "the cache is in memory, see MEMORY_LRU_CACHE_CAPACITY",
+    "CACHE_IMAGE_RESPONSES": "the cache is in memory, see RESPONSE_CACHE_BYTES",
+    "CACHE_RESPONSES": "the cache is in memory, see RESPONSE_CACHE_BYTES",
+    "CACHE_URL": "the cache is in memory, see RESPONSE_CACHE_BYTES",
+    "CHECKER_RESOLUTION_FILE": "what a file is, its content says; there is no order of plug-ins",
+    "DATASET_PATH": "this version imports from the command line only",
+    "DEBUG": "this version has no such mode",
+    "DEFAULT_ANNOTATION_ORIGIN": "this version draws no annotations",
+    "LOG_CONFIG_FILE": "this version logs warnings and errors to standard error",
+    "MAX_PIXELS_COMPLETE_HISTOGRAM": "only MAX_LENGTH_COMPLETE_HISTOGRAM decides",
+    "PENDING_PATH": "this version takes no uploads; imports are made in WRITING_PATH",
+    "TASK_QUEUE_ENABLED": "this version imports in processes of this machine",
+    "TASK_QUEUE_URL": "this version imports in processes of this machine",
+    "VIPS_CACHE_MAX_ITEMS": "libvips is not used",
+    "VIPS_CACHE_MAX_MEMORY": "libvips is not used",
+    "VIPS_CACHE_MAX_FILES": "libvips is not used",
+}
+"""Settings that servers of this API have and this version does nothing with: name and why."""
 MIN_SECRET = 8
 """Characters of a shared secret."""
 
@@ -127,7 +154,7 @@ class Settings(BaseSettings):
         }
         given |= {name: value for name, value in overrides.items() if value is not None}
         try:
-            return cls(_env_file=file or "pims-config.env", **given)  # type: ignore[call-arg]
+            return cls(_env_file=file or DEFAULT_FILE, **given)  # type: ignore[call-arg]
         except ValidationError as error:
             first = error.errors()[0]
             name = "_".join(str(part) for part in first["loc"] if isinstance(part, str)).upper()
@@ -214,6 +241,16 @@ class Settings(BaseSettings):
             name.upper(): ("********" if isinstance(getattr(self, name), SecretStr) else value)
             for name, value in self.model_dump(mode="json").items()
         }
+
+
+def without_effect(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Sentences on settings that are set and not used. Raises ConfigurationError."""
+    environ = os.environ if environ is None else environ
+    file = environ.get("CONFIG_FILE", "")
+    _require_readable(file)
+    every = {**dotenv_values(file or DEFAULT_FILE), **environ}
+    given = {name.upper() for name, value in every.items() if value}
+    return [f"{name}: has no effect: {why}" for name, why in NOT_USED.items() if name in given]
 
 
 def _require_readable(file: str) -> None:

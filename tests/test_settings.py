@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pims.errors import ConfigurationError
-from pims.settings import Auth, Settings
+from pims.settings import NOT_USED, Auth, Settings, without_effect
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,16 @@ def test_others_may_be_served_with_it() -> None:
 
 def test_a_prefix_has_no_slash_at_its_end() -> None:
     assert Settings.load({"API_BASE_PATH": "/ims/"}).api_base_path == "/ims"
+
+
+def test_settings_of_other_servers_are_named_with_the_reason(tmp_path: Path) -> None:
+    assert without_effect({"ROOT": "x", "CACHE_URL": "", "PATH": "/bin"}) == []
+    (tmp_path / "pims-config.env").write_text("task_queue_url=rabbitmq:5672\nPORT=1\n")
+    named = without_effect({"Cache_Url": "redis://cache:6379"})
+    assert [sentence.partition(":")[0] for sentence in named] == ["CACHE_URL", "TASK_QUEUE_URL"]
+    with pytest.raises(ConfigurationError, match="CONFIG_FILE"):
+        without_effect({"CONFIG_FILE": str(tmp_path / "nothing")})
+
+
+def test_nothing_is_a_setting_and_not_used() -> None:
+    assert not {name.lower() for name in NOT_USED} & set(Settings.model_fields)
