@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pims.cache.object import SimpleDataCache, cached_property
 from pims.formats.engines.tile_cache import TileCache
+from pims.formats.facts import Axis, ConversionClass, FileGrouping
 from pims.model.encoded import EncodedTile
 from pims.model.geometry import Region
 from pims.model.image_ref import ImageRef
@@ -135,9 +136,9 @@ class AbstractReader(ABC):
     """
 
     thread_safe: ClassVar[bool] = True
-    """Whether several threads may read at once. This version refuses a plug-in whose reader says no."""
+    """Whether several threads may read at once; if not, images are read in a process of their own."""
     trusted: ClassVar[bool] = True
-    """Whether its codec may be run in the server on files that were checked at import; refused likewise."""
+    """Whether its codec may be run in the server on files that were checked at import; likewise."""
 
     def __init__(self, format: AbstractFormat) -> None:  # noqa: A002 - the plug-in API's word
         self.format = format
@@ -231,6 +232,10 @@ class AbstractReader(ABC):
         """The picture of the whole glass slide, when there is one."""
         return None
 
+    def read_thumbnail(self, out_width: int, out_height: int) -> NDArray[Any] | None:
+        """The small picture of the image that the file itself holds, when there is one."""
+        return None
+
     def close(self) -> None:
         """Give back what the reader holds. The source is closed by who opened it."""
 
@@ -294,6 +299,19 @@ class AbstractFormat(SimpleDataCache):
     """Raised when the format reads other pixels or metadata than before."""
     generic: ClassVar[bool] = False
     """Tried after all others: takes what no vendor's format claims."""
+    bits: ClassVar[tuple[int, ...]] = (8,)
+    """Of the integer samples it reads."""
+    floating_point: ClassVar[bool] = False
+    """Whether it reads floating-point samples as well."""
+    samples: ClassVar[tuple[int, ...]] = (1, 3)
+    """Of a pixel, without alpha."""
+    planes: ClassVar[tuple[Axis, ...]] = ()
+    """What the planes of one image may differ by; nothing: every image is one plane."""
+    brightfield: ClassVar[bool] = True
+    """Whether its images may be of stained tissue under white light."""
+    grouping: ClassVar[FileGrouping] = FileGrouping.FILE
+    conversion_class: ClassVar[ConversionClass | None] = None
+    """By default native without a convertor, light with one."""
 
     def __init__(self, source: ByteSource, *, series: int = 0, context: ReadContext | None = None) -> None:
         super().__init__()
@@ -340,6 +358,13 @@ class AbstractFormat(SimpleDataCache):
         return cls.convertor_class is not None
 
     @classmethod
+    def get_conversion_class(cls) -> ConversionClass:
+        """What it takes to serve its images."""
+        return cls.conversion_class or (
+            ConversionClass.LIGHT if cls.is_convertible() else ConversionClass.NATIVE
+        )
+
+    @classmethod
     def is_spatial(cls) -> bool:
         """Whether it may serve as the SPATIAL representation."""
         return True
@@ -379,6 +404,11 @@ class AbstractFormat(SimpleDataCache):
     @property
     def normalized_pyramid(self) -> Pyramid:
         return normalized_pyramid(self.main_imd.width, self.main_imd.height)
+
+    @property
+    def icc_profile(self) -> bytes:
+        """The colour profile that explains the pixels as they are read; empty when there is none."""
+        return b""
 
     @cached_property
     def need_conversion(self) -> bool:

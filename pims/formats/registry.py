@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from pims.errors import FileError, FormatNotFound, NoMatchingFormat, UnsupportedFeature
+from pims.errors import FileError, FormatNotFound, NoMatchingFormat
 from pims.formats.abstract import AbstractFormat
 from pims.formats.probe import Probe
 
@@ -93,7 +93,6 @@ def discover_formats() -> FormatRegistry:
     for package in _plugin_packages():
         try:
             formats = importlib.import_module(package).FORMATS
-            _require_servable(formats)
             registry = registry.with_formats(formats)
         except Exception as error:  # noqa: BLE001 - foreign code: whatever it raises, the others must load
             logger.warning("plug-in %s could not be loaded: %s", package, error)
@@ -105,12 +104,3 @@ def _plugin_packages() -> list[str]:
     named = {point.value.partition(":")[0] for point in entry_points(group=ENTRY_POINT_GROUP)}
     found = {module.name for module in pkgutil.iter_modules() if module.name.startswith(PACKAGE_PREFIX)}
     return sorted(named | found)
-
-
-def _require_servable(formats: Iterable[type[AbstractFormat]]) -> None:
-    """Raises UnsupportedFeature for readers that have to run in a process of their own."""
-    for fmt in formats:
-        if not (fmt.reader_class.thread_safe and fmt.reader_class.trusted):
-            raise UnsupportedFeature(
-                f"{fmt.get_identifier()} has to be read in a process of its own, which this version can't do"
-            )

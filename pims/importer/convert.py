@@ -36,8 +36,8 @@ def convert_to_pyramid(
     """Write the base of an opened image as a pyramidal TIFF.
 
     Pixels that were compressed with loss already become JPEG, all others stay exactly as they are.
-    Calibration and orientation go along; the description does not, for some vendors' readers recognise
-    their files by it.
+    Calibration, orientation and colour profile go along; the description does not, for some vendors'
+    readers recognise their files by it.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def convert_to_pyramid(
     UnsupportedFeature : more than one plane, or what can't be shown either
     FileError, StorageError
     """
-    spec = _spec_of(format.full_imd, TileCodec(lossless_codec), jpeg_quality)
+    spec = _spec_of(format.full_imd, TileCodec(lossless_codec), jpeg_quality, format.icc_profile)
     base = format.pyramid.base
     with PyramidWriter(destination, spec, threads=threads) as writer:
         for band in _bands(base, spec.n_samples * np.dtype(spec.dtype).itemsize):
@@ -72,7 +72,7 @@ def convert_to_pyramid(
     }
 
 
-def _spec_of(metadata: ImageMetadata, lossless: TileCodec, quality: int) -> PyramidSpec:
+def _spec_of(metadata: ImageMetadata, lossless: TileCodec, quality: int, profile: bytes) -> PyramidSpec:
     if metadata.n_planes != 1:
         raise UnsupportedFeature(
             f"The image has {metadata.n_planes} planes; this version converts images of one plane only."
@@ -89,6 +89,7 @@ def _spec_of(metadata: ImageMetadata, lossless: TileCodec, quality: int) -> Pyra
         physical_size_x_um=metadata.physical_size_x_um,
         physical_size_y_um=metadata.physical_size_y_um,
         orientation=metadata.orientation if metadata.orientation in range(1, 9) else 1,
+        icc_profile=profile,
     )
 
 

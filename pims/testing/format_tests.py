@@ -315,6 +315,7 @@ class FormatTests:
         image.reader.read_thumb(64, 64)
         image.reader.read_label(64, 64)
         image.reader.read_macro(64, 64)
+        image.reader.read_thumbnail(64, 64)
 
 
 def _regions(random: np.random.Generator, tier: Tier, reduction: int, count: int) -> list[Region]:

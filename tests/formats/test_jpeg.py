@@ -14,7 +14,6 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from pims.cache.object import SimpleDataCache
-from pims.errors import UnsupportedFeature
 from pims.files.source import LocalSource
 from pims.formats.abstract import ReadContext
 from pims.formats.common.jpeg import JPEGFormat
@@ -108,12 +107,16 @@ def test_cmyk_becomes_rgb_within_one_level_and_is_converted_at_import(
         assert whole(image, 2).shape == (-(-HEIGHT // 2), -(-WIDTH // 2), 3)
 
 
-def test_sampling_factors_the_decoder_does_not_know_are_named(cmyk: Image.Image, opened: Opened) -> None:
-    with (
-        opened(JPEGFormat, jpeg(cmyk, subsampling=2)) as image,
-        pytest.raises(UnsupportedFeature, match=r"sampling factors .*2x2 1x1 1x1 1x1"),
-    ):
-        whole(image)
+@pytest.mark.parametrize("reduction", [1, 2, 8])
+def test_unusual_sampling_factors_are_read_as_others_do(
+    cmyk: Image.Image, reduction: int, opened: Opened
+) -> None:
+    data = jpeg(cmyk, subsampling=2)
+    with opened(JPEGFormat, data) as image:
+        pixels = whole(image, reduction)
+        assert pixels.shape == (-(-HEIGHT // reduction), -(-WIDTH // reduction), 3)
+        if reduction == 1:
+            np.testing.assert_allclose(pixels, by_pillow(data).astype(int), atol=1)
 
 
 def test_lossless_of_eight_bits_is_exact_and_not_called_lossy(picture: Image.Image, opened: Opened) -> None:
@@ -125,15 +128,25 @@ def test_lossless_of_eight_bits_is_exact_and_not_called_lossy(picture: Image.Ima
         assert image.reader.read_stored_tile(image.pyramid.base, 0, 0, Plane()) is None
 
 
-@pytest.mark.parametrize("bits", [12, 16])
-def test_more_than_eight_bits_are_refused_with_the_reason(bits: int, opened: Opened) -> None:
-    samples = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
-    data = bytes(imagecodecs.jpeg8_encode(samples, lossless=bits == 16, bitspersample=bits))
-    with (
-        opened(JPEGFormat, data) as image,
-        pytest.raises(UnsupportedFeature, match=f"{bits} bits per sample"),
-    ):
-        _ = image.main_imd
+@pytest.mark.parametrize(("bits", "samples"), [(12, 1), (12, 3), (10, 1), (16, 1), (16, 3), (5, 1)])
+def test_more_or_fewer_than_eight_bits_are_kept_as_they_are_stored(
+    bits: int, samples: int, opened: Opened
+) -> None:
+    lossless = bits != 12
+    shape = (64, 96, samples) if samples == 3 else (64, 96)
+    ramp = (np.arange(np.prod(shape)) % (1 << bits)).reshape(shape)
+    stored = np.sort(ramp, axis=0).astype(np.uint8 if bits <= 8 else np.uint16)
+    data = bytes(imagecodecs.jpeg8_encode(stored, level=100, lossless=lossless, bitspersample=bits))
+    with opened(JPEGFormat, data) as image:
+        assert image.main_imd.significant_bits == bits and image.main_imd.n_samples == samples
+        assert image.main_imd.pixel_type == stored.dtype.name and image.main_imd.lossy is not lossless
+        pixels = whole(image)
+        assert pixels.dtype == stored.dtype
+        np.testing.assert_array_equal(pixels, imagecodecs.jpeg8_decode(data).reshape(64, 96, samples))
+        if lossless:
+            np.testing.assert_array_equal(pixels, stored.reshape(64, 96, samples))
+        assert whole(image, 4).shape == (16, 24, samples)
+        assert image.reader.read_stored_tile(image.pyramid.base, 0, 0, Plane()) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (8, 8), (9, 17), (WIDTH, HEIGHT), (16, 640)])

@@ -162,11 +162,18 @@ def frame(marker: int, *, precision: int = 8, components: int = 1, factor: int =
     return segment(marker, body + b"".join(bytes((i + 1, factor, 0)) for i in range(components)))
 
 
+@pytest.mark.parametrize(("marker", "precision"), [(0xC0, 10), (0xC1, 16), (0xC3, 17), (0xC3, 1)])
+def test_bits_that_no_process_has_are_damage(marker: int, precision: int, opened: Opened) -> None:
+    header = frame(marker, precision=precision)
+    found = outcome(SOI + header + segment(0xDA, b"\1\1\0\0\x3f\0") + b"\0\0" + EOI, opened)
+    assert isinstance(found, CorruptFile)
+    assert f"{precision} bits" in str(found)
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        (frame(0xC3, precision=16), "lossless.* 16 bits"),
-        (frame(0xC1, precision=12), "12 bits"),
+        (frame(0xC9, precision=12), "arithmetic.* 12 bits"),
         (frame(0xC5), "hierarchical"),
         (frame(0xC0, components=2), "2 components"),
     ],

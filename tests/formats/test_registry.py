@@ -137,10 +137,11 @@ def test_files_are_known_by_their_content(
 
 def test_other_files_are_refused_with_what_is_read(probe_of: Callable[[bytes], Probe]) -> None:
     registry = FormatRegistry(FORMATS)
+    known = [fmt.get_identifier() for fmt in registry]
     with pytest.raises(NoMatchingFormat, match="empty"):
         registry.identify(probe_of(b""))
     for name in ("text", "random bytes", "GIF", "ZIP", "PDF"):
-        with pytest.raises(NoMatchingFormat, match="JPEG, PNG, PYRTIFF, PLANARTIFF"):
+        with pytest.raises(NoMatchingFormat, match=f"reads: {', '.join(known)}"):
             registry.identify(probe_of(FOREIGN_FILES[name]))
 
 
@@ -168,6 +169,20 @@ def test_plug_ins_are_found_by_name_and_by_entry_point(install: Callable[..., No
     registry = discover_formats()
     assert {"ONE", "TWO", "BOTH", "PNG", "PYRTIFF"} <= {fmt.get_identifier() for fmt in registry}
     assert registry.failures == ()
+
+
+def test_formats_whose_readers_need_a_process_of_their_own_are_found(install: Callable[..., None]) -> None:
+    source = """
+from pims.formats.common.png import PNGFormat
+class LoneReader(PNGFormat.reader_class):
+    thread_safe = False
+class LoneFormat(PNGFormat):
+    reader_class = LoneReader
+FORMATS = (LoneFormat,)
+"""
+    install("pims_plugin_format_lone", source)
+    registry = discover_formats()
+    assert registry.failures == () and not registry.get("LONE").reader_class.thread_safe
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,60 @@ def seeds() -> dict[str, bytes]:
         "slide": build([slide, label, pyramid_page(20, 12)], order=">"),
         "bigtiff": build([page_of(plain, [plain.tobytes()], tags={338: (SHORT, [2])})], big=True),
     }
-    for codec in ("lzw", "zlib", "zstd"):
+    found |= rarer_seeds()
+    for codec in ("lzw", "zlib", "zstd", "packbits", "lzma"):
         stream = io.BytesIO()
-        options = {"compression": codec, "predictor": True, "rowsperstrip": 7, "metadata": None}
+        options = {
+            "compression": codec,
+            "predictor": codec != "packbits",
+            "rowsperstrip": 7,
+            "metadata": None,
+        }
         tifffile.imwrite(stream, noise(30, 20), **options)
         found[codec] = stream.getvalue()
     return found
+
+
+def rarer_seeds() -> dict[str, bytes]:
+    """Codecs, colours and layouts that few files use."""
+    color, grey, floats = smooth(32, 16), noise(32, 16, 1), smooth(32, 16, 1, "uint16").astype("float32")
+    pictures = {
+        "jpeg 2000": (34712, imagecodecs.jpeg2k_encode(color, level=0, codecformat="j2k")),
+        "jp2": (33003, imagecodecs.jpeg2k_encode(color, level=30, codecformat="jp2", mct=False)),
+        "webp": (50001, imagecodecs.webp_encode(color, lossless=True)),
+        "lossy webp": (50001, imagecodecs.webp_encode(color, level=50)),
+        "lerc": (34887, imagecodecs.lerc_encode(color)),
+        "old jpeg": (6, jpeg_of(color, rgb=False)),
+    }
+    found = {
+        name: build([page_of(color, [bytes(data)], compression=code, photometric=6 if code == 6 else 2)])
+        for name, (code, data) in pictures.items()
+    }
+    bits = np.packbits(grey[..., 0] > 99, axis=1).tobytes()
+    one = {258: (SHORT, [1])}
+    predicted = zlib.compress(imagecodecs.floatpred_encode(floats, axis=-2).tobytes())
+    planes: list[bytes | None] = [zlib.compress(color[..., index].tobytes()) for index in range(3)]
+    pages = {
+        "lerc of floats": page_of(
+            floats,
+            [bytes(imagecodecs.lerc_encode(floats[..., 0]))],
+            compression=34887,
+            tags={339: (SHORT, [3])},
+        ),
+        "floats": page_of(floats, [predicted], compression=8, tags={317: (SHORT, [3]), 339: (SHORT, [3])}),
+        "bits": page_of(grey, [bits], photometric=0, tags=one),
+        "palette": page_of(grey, [grey.tobytes()], photometric=3, tags={320: (SHORT, list(range(768)))}),
+        "inks": page_of(noise(9, 8, 4), [noise(9, 8, 4).tobytes()], photometric=5),
+        "lab": page_of(color, [color.tobytes()], photometric=8),
+        "shared colours": page_of(
+            color, [bytes(32 * 16 // 4 * 6)], photometric=6, tags={530: (SHORT, [2, 2])}
+        ),
+        "planes": page_of(color, planes, compression=8, tags={284: (SHORT, [2])}),
+        "12 bits": page_of(noise(32, 16, 1, "uint16"), [bytes(48 * 16)], tags={258: (SHORT, [12])}),
+    }
+    stream = io.BytesIO()
+    Image.fromarray(grey[..., 0] > 99).save(stream, "TIFF", compression="group4")
+    return found | {"fax": stream.getvalue()} | {name: build([page]) for name, page in pages.items()}
 
 
 SEEDS = seeds()

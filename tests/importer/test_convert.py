@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import ImageCms
 
 from pims.errors import CorruptFile, PimsError, UnsupportedFeature
 from pims.files.source import LocalSource
@@ -130,6 +131,40 @@ def test_pixels_with_loss_become_jpeg_of_the_quality_asked(
         assert np.abs(page.asarray().astype(int) - image.pixels).max() <= 6
 
 
+@pytest.mark.parametrize("codec", ["zstd", "deflate"])
+@pytest.mark.parametrize("n_samples", [1, 3])
+@pytest.mark.parametrize("dtype", ["uint32", "int8", "int16", "int32", "float32", "float64"])
+def test_every_type_of_pixel_is_read_back_as_it_was(
+    tmp_path: Path, destination: Path, dtype: str, n_samples: int, codec: str
+) -> None:
+    values = np.random.default_rng(0).normal(0, 100, (530, 270, n_samples))
+    pixels = values.clip(0 if dtype.startswith("u") else -128, 127).astype(dtype)
+    planar = tmp_path / "planar.tif"
+    tifffile.imwrite(planar, pixels, photometric="rgb" if n_samples == 3 else "minisblack")
+    with LocalSource(planar) as source, PlanarTIFFFormat(source) as image:
+        converted(image, destination, codec)
+    with LocalSource(destination) as source, PyrTIFFFormat(source) as image:
+        base = image.pyramid.base
+        assert image.main_imd.pixel_type == dtype
+        assert np.array_equal(image.reader.read_region(base, base.region, Plane()), pixels)
+        assert len(image.pyramid.tiers) == 3
+
+
+def test_a_colour_profile_goes_along_while_it_fits_the_colours(tmp_path: Path, destination: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for photometric, samples, kept in (("rgb", 3, True), ("separated", 4, False)):
+        planar = tmp_path / f"{photometric}.tif"
+        tifffile.imwrite(
+            planar, gradient(30, 20, 4)[..., :samples], photometric=photometric, iccprofile=profile
+        )
+        destination.unlink(missing_ok=True)
+        with LocalSource(planar) as source, PlanarTIFFFormat(source) as image:
+            assert image.icc_profile == (profile if kept else b"")
+            converted(image, destination)
+        with tifffile.TiffFile(destination) as tiff:
+            assert tiff.pages.first.iccprofile == (profile if kept else None)
+
+
 def test_sixteen_bits_never_become_jpeg(source: LocalSource, destination: Path) -> None:
     image = ArrayFormat(source, gradient(300, 300, 1, "uint16"))
     image.metadata = replace(image.metadata, lossy=True)
@@ -203,7 +238,7 @@ def test_progress_ends_at_one(
     ("change", "reason"),
     [
         ({"n_samples": 2}, "2 samples per pixel"),
-        ({"pixel_type": "float32"}, "type float32"),
+        ({"pixel_type": "float16"}, "type float16"),
         ({"depth": 4, "n_concrete_channels": 2}, "8 planes"),
     ],
 )

@@ -15,12 +15,14 @@ import numpy as np
 import openslide
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Levels = dict[tuple[int, int], NDArray[Any]]
 """Pixels (height, width, samples) by (width, height)."""
 ASSOCIATED, UNASSOCIATED = 1, 2
-WHITE_IS_ZERO = 0
+WHITE_IS_ZERO, GREY, PALETTE, INKS, YCBCR = 0, 1, 3, 5, 6
+JPEGS = (6, 7)
+SEPARATE = 2
 
 
 def levels_of(path: Path) -> Levels:
@@ -29,12 +31,12 @@ def levels_of(path: Path) -> Levels:
     if data[:4] == b"\x89PNG":
         return by_size(png_pixels(data))
     if data[:2] == b"\xff\xd8":
-        return by_size(decoded(data))
+        return by_size(jpeg_pixels(data))
     if b"Aperio" in data[-65536:] or path.suffix == ".svs":
         return slide_levels(path)
     try:
         return tiff_levels(path)
-    except (KeyError, ValueError):  # tifffile gives up on some tags that pixels don't need
+    except (KeyError, RuntimeError, ValueError):  # tifffile gives up on some tags, and on old-style JPEG
         return by_size(decoded(data))
 
 
@@ -68,6 +70,15 @@ def decoded(data: bytes) -> NDArray[Any]:
         image.load()
         pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
     return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def jpeg_pixels(data: bytes) -> NDArray[Any]:
+    """A JPEG by Pillow; of the kinds it does not know, by imagecodecs."""
+    try:
+        return decoded(data)
+    except UnidentifiedImageError:
+        pixels: NDArray[Any] = imagecodecs.jpeg_decode(data)
+        return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def png_pixels(data: bytes) -> NDArray[Any]:
@@ -109,14 +120,41 @@ def png_first_row(path: Path) -> bytes:
 
 
 def page_pixels(page: tifffile.TiffPage) -> NDArray[Any]:
-    pixels: NDArray[Any] = page.asarray().reshape(page.imagelength, page.imagewidth, -1)
-    if page.photometric == WHITE_IS_ZERO:
-        pixels = np.iinfo(pixels.dtype).max - pixels
-    samples = 3 if pixels.shape[2] >= 3 else 1
+    """A page by tifffile, its colours by plain formulas; ValueError for those it can't read."""
+    pixels: NDArray[Any] = page.asarray()
+    if page.planarconfig == SEPARATE and page.samplesperpixel > 1:
+        pixels = np.moveaxis(pixels.reshape(page.samplesperpixel, page.imagelength, page.imagewidth), 0, -1)
+    pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)
+    if pixels.dtype == np.float16:
+        pixels = pixels.astype(np.float32)
+    pixels, samples = colors_of(page, pixels)
     kinds = [int(kind) for kind in page.extrasamples]
-    if kinds and kinds[0] in (ASSOCIATED, UNASSOCIATED):
+    if pixels.shape[2] > samples and kinds and kinds[0] in (ASSOCIATED, UNASSOCIATED):
         return composed(pixels[..., : samples + 1], kinds[0], None)
     return pixels[..., :samples]
+
+
+def colors_of(page: tifffile.TiffPage, pixels: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Samples that are grey or RGB, others behind them, and how many the former are."""
+    stored, photometric = pixels.shape[2], int(page.photometric) if 262 in page.tags else None
+    top = (1 << page.bitspersample) - 1
+    if photometric == WHITE_IS_ZERO:
+        return (top - pixels.astype(np.int64)).astype(pixels.dtype), 1
+    if photometric == PALETTE:
+        wide = page.colormap.T
+        colors = (wide if wide.max() < 256 else wide >> 8).astype(np.uint8)[pixels[..., 0]]
+        return np.concatenate([colors, pixels[..., 1:]], -1), 3
+    if photometric == INKS or (photometric is None and stored == 4):
+        light = 1 - pixels[..., :4] / top
+        colors = np.rint(255 * light[..., :3] * light[..., 3:]).astype(np.uint8)
+        return np.concatenate([colors, pixels[..., 4:]], -1), 3
+    if photometric == YCBCR and page.compression not in JPEGS:
+        raise ValueError("tifffile leaves YCbCr as it is")
+    if photometric == GREY and (stored != 3 or page.extrasamples):
+        return pixels, 1
+    return pixels, 3 if stored >= 3 else 1
 
 
 def composed(pixels: NDArray[Any], kind: int, background: tuple[int, ...] | None) -> NDArray[Any]:

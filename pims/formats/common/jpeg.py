@@ -1,12 +1,10 @@
-"""JPEG: baseline, progressive and lossless of 8 bits; grey, RGB and CMYK."""
+"""JPEG: baseline and progressive of 8 and 12 bits, lossless of 2 to 16; grey, RGB and CMYK."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from pims.cache.object import cached_property
 from pims.formats.abstract import (
@@ -27,6 +25,9 @@ from pims.model.encoded import EncodedTile
 from pims.model.metadata import ImageMetadata
 from pims.model.planes import Plane
 from pims.model.pyramid import Tier
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["JPEGChecker", "JPEGFormat", "JPEGParser", "JPEGReader"]
 
@@ -51,8 +52,13 @@ class JPEGParser(AbstractParser):
     def parse_main_metadata(self) -> ImageMetadata:
         header = self.format.header
         samples = 1 if header.color is JpegColor.GREY else 3
-        metadata = raster_metadata(header.width, header.height, samples, bits=8)
-        return replace(metadata, lossy=header.lossy, subsampled=header.subsampled)
+        stored = 8 if header.sample_type == "uint8" else 16
+        return replace(
+            raster_metadata(header.width, header.height, samples, stored),
+            significant_bits=header.precision,
+            lossy=header.lossy,
+            subsampled=header.subsampled,
+        )
 
     def parse_known_metadata(self) -> ImageMetadata:
         header = self.format.header
@@ -118,6 +124,7 @@ class JPEGReader(RasterReader):
         header = self.format.header
         if (
             header.frame not in BROWSER_FRAMES
+            or header.precision != 8
             or header.color in (JpegColor.CMYK, JpegColor.YCCK)
             or max(header.width, header.height) > MAX_NATIVE_SIDE
             or self.format.source.size > MAX_SENT_BYTES
@@ -134,9 +141,10 @@ class JPEGFormat(AbstractFormat):
     parser_class = JPEGParser
     reader_class = JPEGReader
     convertor_class = AbstractConvertor
-    remarks = "8 bits; CMYK is converted to sRGB without a profile."
+    remarks = "CMYK is converted to sRGB without a profile."
     extensions = (".jpg", ".jpeg")
     media_type = "image/jpeg"
+    bits = tuple(range(2, 17))
 
     @cached_property
     def header(self) -> JpegHeader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pims.cache.object import cached_property
 from pims.formats.abstract import AbstractChecker, AbstractConvertor
 from pims.formats.engines.tiff.metadata import PagesParser, TiffFormat, TiffReader
@@ -24,13 +26,15 @@ class PlanarTIFFChecker(AbstractChecker):
 class PlanarTIFFFormat(TiffFormat):
     """Read as it is when it is small, otherwise converted to a pyramid."""
 
-    checker_class = PlanarTIFFChecker
+    checker_class: ClassVar[type[AbstractChecker]] = PlanarTIFFChecker
     parser_class = PagesParser
     reader_class = TiffReader
     convertor_class = AbstractConvertor
     name = "Planar TIFF"
     extensions = (".tif", ".tiff")
     generic = True
+    bits = tuple(range(1, 33))
+    floating_point = True
 
     @cached_property
     def need_conversion(self) -> bool:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from pims.cache.object import cached_property
 from pims.errors import UnsupportedFeature
@@ -32,6 +30,9 @@ from pims.formats.engines.raster import (
     read_file,
 )
 from pims.model.metadata import ImageMetadata
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["PNGChecker", "PNGFormat", "PNGParser", "PNGReader"]
 
@@ -116,6 +117,7 @@ class PNGFormat(AbstractFormat):
     remarks = "Transparency is composited on the file's background, else on white for RGB, black for grey."
     extensions = (".png",)
     media_type = "image/png"
+    bits = (1, 2, 4, 8, 16)
 
     @cached_property
     def header(self) -> PngHeader:

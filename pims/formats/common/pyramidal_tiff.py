@@ -42,6 +42,8 @@ class PyrTIFFFormat(TiffFormat):
     extensions = (".tif", ".tiff")
     media_type = "image/pyrtiff"
     generic = True
+    bits = tuple(range(1, 33))
+    floating_point = True
 
     @classmethod
     def find_levels(cls, tiff: TiffFile) -> tuple[TiffDirectory, ...]:

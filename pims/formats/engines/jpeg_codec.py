@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -94,43 +95,70 @@ def _check_enough_bits(header: JpegHeader, size: int) -> None:
         )
 
 
-def decode_jpeg(data: bytes, header: JpegHeader, reduction: int = 1) -> NDArray[np.uint8]:
+def decode_jpeg(data: bytes, header: JpegHeader, reduction: int = 1) -> NDArray[Any]:
     """Decode a whole file, shrunk by `reduction` (1, 2, 4, 8) in the DCT where that is possible.
 
     Returns (ceil(height / reduction), ceil(width / reduction), 1 or 3): grey or RGB; CMYK becomes sRGB.
+    uint8, or uint16 with the stored values when there are more than 8 bits.
     Raises CorruptFile, UnsupportedFeature, LimitExceeded.
     """
     stream = pure_stream(data, header)
-    scaled = reduction if header.lossy else 1
+    scaled = reduction if header.lossy and header.precision == 8 else 1
     width, height = -(-header.width // scaled), -(-header.height // scaled)
-    pixels = _decode(stream, header, width, height)
+    pixels = _decode(stream, header, scaled)
     if pixels.shape[:2] != (height, width):
         raise CorruptFile(f"This JPEG decodes to {pixels.shape[1]} x {pixels.shape[0]} px, not as it says.")
     if pixels.shape[2] == 4:
-        pixels = _cmyk_to_rgb(pixels)
+        pixels = _cmyk_to_rgb(pixels, (1 << header.precision) - 1)
     return box_reduce(pixels, reduction // scaled)
 
 
-def _decode(stream: bytes, header: JpegHeader, width: int, height: int) -> NDArray[np.uint8]:
+def _decode(stream: bytes, header: JpegHeader, scaled: int) -> NDArray[Any]:
+    if header.precision != 8:
+        return _decode_unusual(stream, header)
     options: dict[str, Any] = {"colorspace": {1: "GRAY", 3: "RGB", 4: "CMYK"}[len(header.components)]}
-    if (width, height) != (header.width, header.height):
-        options |= {"min_width": width, "min_height": height}
+    if scaled > 1:
+        options |= {"min_width": -(-header.width // scaled), "min_height": -(-header.height // scaled)}
     try:
-        try:
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(stream, **options)
-        except ValueError as error:
-            if not is_padding(error, stream):
-                raise
-            pixels = simplejpeg.decode_jpeg(stream, strict=False, **options)
+        return _decode_usual(stream, options)
     except ValueError as error:
-        for words, meaning in UNSUPPORTED_MESSAGES.items():
-            if words in str(error):
-                factors = " ".join(f"{c.horizontal}x{c.vertical}" for c in header.components)
-                raise UnsupportedFeature(
-                    f"This JPEG can't be read: {meaning} ({header.process}, {header.color.value}, "
-                    f"{factors}). Save it again with the usual settings, or as TIFF or PNG."
-                ) from error
-        raise CorruptFile(f"This JPEG is damaged: {error}.") from error
+        unsupported = next((UNSUPPORTED_MESSAGES[w] for w in UNSUPPORTED_MESSAGES if w in str(error)), None)
+        if unsupported is None:
+            raise CorruptFile(f"This JPEG is damaged: {error}.") from error
+        try:
+            return box_reduce(_decode_unusual(stream, header), scaled)
+        except CorruptFile:
+            factors = " ".join(f"{c.horizontal}x{c.vertical}" for c in header.components)
+            raise UnsupportedFeature(
+                f"This JPEG can't be read: {unsupported} ({header.process}, {header.color.value}, "
+                f"{factors}). Save it again with the usual settings, or as TIFF or PNG."
+            ) from error
+
+
+def _decode_usual(stream: bytes, options: dict[str, Any]) -> NDArray[np.uint8]:
+    """Samples of 8 bits. Raises ValueError at the first sign of damage."""
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(stream, **options)
+    except ValueError as error:
+        if not is_padding(error, stream):
+            raise
+        pixels = simplejpeg.decode_jpeg(stream, strict=False, **options)
+    return pixels
+
+
+def _decode_unusual(stream: bytes, header: JpegHeader) -> NDArray[Any]:
+    """Samples of other than 8 bits, and sampling factors that are none of the usual; as a whole."""
+    color = {1: "GRAYSCALE", 3: "RGB", 4: "CMYK"}[len(header.components)]
+    try:
+        pixels: NDArray[Any] = imagecodecs.jpeg8_decode(stream, outcolorspace=color)
+    except (imagecodecs.Jpeg8Error, ValueError) as error:
+        reason = str(error).rstrip(".") or "libjpeg refused it"
+        raise CorruptFile(f"This JPEG is damaged: {reason}.") from error
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if pixels.shape[2] != len(header.components) or pixels.dtype != header.sample_type:
+        raise CorruptFile(
+            f"This JPEG decodes to an array of shape {pixels.shape} and type {pixels.dtype}, not as it says."
+        )
     return pixels
 
 
@@ -146,15 +174,15 @@ def is_padding(warning: ValueError, stream: bytes) -> bool:
     return count <= MAX_PADDING_BYTES or not stream[-2 - count : -2].strip(b"\0")
 
 
-def _cmyk_to_rgb(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """R = (255 - C)(255 - K) / 255, and so on: the plain conversion, without a profile.
+def _cmyk_to_rgb(stored: NDArray[Any], highest: int) -> NDArray[Any]:
+    """R = (h - C)(h - K) / h, and so on, h being the highest value: the plain conversion, without a profile.
 
-    JPEG stores CMYK inverted, as Adobe does: what is stored is 255 - C and 255 - K.
+    JPEG stores CMYK inverted, as Adobe does: what is stored is h - C and h - K.
     """
     height, width = stored.shape[:2]
-    rgb = np.empty((height, width, 3), np.uint8)
+    rgb = np.empty((height, width, 3), stored.dtype)
     band = max(1, BAND_PIXELS // width)
     for top in range(0, height, band):
-        part = stored[top : top + band].astype(np.uint16)
-        rgb[top : top + band] = (part[..., :3] * part[..., 3:] + 127) // 255
+        part = stored[top : top + band].astype(np.uint32)
+        rgb[top : top + band] = (part[..., :3] * part[..., 3:] + highest // 2) // highest
     return rgb

@@ -31,6 +31,8 @@ MAX_COMMENTS = 16
 MAX_SIDE = 65_500
 """What libjpeg-turbo takes; the standard allows 65 535."""
 READ_BYTES = 65_536
+PRECISIONS = {True: (8, 12), False: range(2, 17)}
+"""Bits of a sample that the standard allows, with loss and without: T.81, table B.2."""
 PROCESSES = {
     0: "baseline",
     1: "extended sequential",
@@ -83,6 +85,11 @@ class JpegHeader:
     """(offset, length) of the segments a decoder needs: the frame and the tables, in the file's order."""
     scan: int = 0
     """Offset of the first SOS marker."""
+
+    @property
+    def sample_type(self) -> str:
+        """numpy name of the smallest type that holds a sample."""
+        return "uint8" if self.precision <= 8 else "uint16"
 
     @property
     def lossy(self) -> bool:
@@ -244,10 +251,15 @@ def _check_supported(header: JpegHeader) -> None:
         raise UnsupportedFeature(
             f"This JPEG is hierarchical (process SOF{header.frame}), which this version can't read."
         )
-    if header.precision != 8:
+    if header.precision not in PRECISIONS[header.lossy]:
+        raise CorruptFile(
+            f"This JPEG is damaged: {header.precision} bits per sample don't go with its process "
+            f"({header.process})."
+        )
+    if header.arithmetic and header.precision != 8:
         raise UnsupportedFeature(
-            f"This JPEG ({header.process}) has {header.precision} bits per sample; this version reads 8. "
-            "Convert it to TIFF or PNG, which keep all bits."
+            f"This JPEG ({header.process}) has {header.precision} bits per sample; with that process this "
+            "version reads 8."
         )
     if header.height == 0:
         raise UnsupportedFeature(

@@ -8,17 +8,16 @@ import zlib
 from typing import Any
 
 import imagecodecs
-import numpy as np
 from numpy.typing import NDArray
 
 from pims.errors import CorruptFile
+from pims.formats.engines.composite import default_background, over
 from pims.formats.engines.png_header import SIGNATURE, Chunk, PngColor, PngHeader
 
 __all__ = ["decode_png"]
 
 MAX_DEFLATE_RATIO = 1032
 """No deflate stream grows more (258 bytes from 2 bits)."""
-BAND_PIXELS = 1 << 20
 
 
 def decode_png(data: bytes, chunks: list[Chunk], header: PngHeader) -> NDArray[Any]:
@@ -46,9 +45,8 @@ def decode_png(data: bytes, chunks: list[Chunk], header: PngHeader) -> NDArray[A
         raise CorruptFile(f"This PNG decodes to an array of shape {pixels.shape}, not as it says.")
     if not header.has_alpha:
         return pixels
-    highest = (1 << header.bits) - 1
-    default = highest if samples == 3 and header.bits == 8 else 0
-    return _composite(pixels, header.background or (default,) * samples)
+    background = header.background or default_background(samples, header.bits)
+    return over(pixels, background, (1 << header.bits) - 1)
 
 
 def _needed(data: bytes, chunks: list[Chunk], header: PngHeader) -> bytes:
@@ -80,22 +78,3 @@ def _needed(data: bytes, chunks: list[Chunk], header: PngHeader) -> bytes:
 def _reason(error: Exception) -> str:
     # libpng quotes bytes of the file in some messages, which imagecodecs then fails to read as UTF-8.
     return "libpng refused it" if isinstance(error, UnicodeError) else str(error) or "libpng refused it"
-
-
-def _composite(pixels: NDArray[Any], background: tuple[int, ...]) -> NDArray[Any]:
-    """Pixels over a background: (p * alpha + b * (highest - alpha)) / highest, rounded.
-
-    (height, width, samples + 1) -> (height, width, samples)
-    """
-    height, width, planes = pixels.shape
-    highest = int(np.iinfo(pixels.dtype).max)
-    result = np.empty((height, width, planes - 1), pixels.dtype)
-    behind = np.array(background, np.uint32)
-    band = max(1, BAND_PIXELS // width)
-    for top in range(0, height, band):
-        part = pixels[top : top + band]
-        alpha = part[..., -1:].astype(np.uint32)
-        # At most highest * highest + highest // 2, which 32 bits hold for 16-bit samples.
-        mixed = part[..., :-1] * alpha + behind * (highest - alpha) + highest // 2
-        result[top : top + band] = mixed // highest
-    return result

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from pims.errors import LimitExceeded
 from pims.formats.abstract import AbstractFormat, AbstractReader
-from pims.formats.engines.reduce import box_reduce
 from pims.model.geometry import Region
 from pims.model.limits import Limits
 from pims.model.metadata import Channel, ImageMetadata
 from pims.model.planes import Plane
 from pims.model.pyramid import Tier
 from pims.model.source import ByteSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["MAX_NATIVE_SIDE", "RasterReader", "check_size", "raster_metadata", "read_file"]
 
@@ -79,6 +79,8 @@ class RasterReader(AbstractReader):
 
     def decode_reduced(self, reduction: int) -> NDArray[Any]:
         """The whole picture shrunk by 2, 4 or 8; overridden where the decoder can do it. Raises FileError."""
+        from pims.formats.engines.reduce import box_reduce
+
         return box_reduce(self.whole(1), reduction)
 
     def read_region(self, tier: Tier, region: Region, plane: Plane, reduction: int = 1) -> NDArray[Any]:

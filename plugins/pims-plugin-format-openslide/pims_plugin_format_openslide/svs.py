@@ -26,13 +26,15 @@ from pims.formats.engines.tiff.metadata import (
     has_fast_tiles,
     looks_like_level,
 )
-from pims.formats.engines.tiff.tags import Tag
+from pims.formats.engines.tiff.tags import Compression, Tag
 from pims.formats.probe import Probe
 from pims.model.geometry import Region
 from pims.model.metadata import AssociatedImage, ImageMetadata, Objective
 
-__all__ = ["SVSChecker", "SVSFormat", "SVSParser", "SVSReader"]
+__all__ = ["SVSChecker", "SVSFormat", "SVSParser", "SVSReader", "positive_number"]
 
+JPEG2000 = (Compression.JPEG2000_YCBCR, Compression.JPEG2000_RGB)
+"""The scanner's own numbers; it uses them with loss."""
 LABEL, MACRO = 1, 9
 """NewSubfileType of the pages in strips that are not the thumbnail."""
 MAX_ASSOCIATED_PIXELS = 1 << 26
@@ -56,12 +58,15 @@ class SVSParser(TiffParser):
     format: SVSFormat
 
     def parse_main_metadata(self) -> ImageMetadata:
-        return replace(super().parse_main_metadata(), brightfield=True)
+        main = super().parse_main_metadata()
+        return replace(
+            main, brightfield=True, lossy=main.lossy or self.format.levels[0].compression in JPEG2000
+        )
 
     def parse_known_metadata(self) -> ImageMetadata:
         values = self.values
-        pixel_size = _positive(values.get("MPP"))
-        magnification = _positive(values.get("AppMag"))
+        pixel_size = positive_number(values.get("MPP"))
+        magnification = positive_number(values.get("AppMag"))
         return replace(
             super().parse_known_metadata(),
             physical_size_x_um=pixel_size,
@@ -96,6 +101,9 @@ class SVSReader(TiffReader):
 
     def read_macro(self, out_width: int, out_height: int) -> NDArray[Any] | None:
         return self._associated("macro")
+
+    def read_thumbnail(self, out_width: int, out_height: int) -> NDArray[Any] | None:
+        return self._associated("thumb")
 
     def _associated(self, name: str) -> NDArray[Any] | None:
         page = self.format.associated.get(name)
@@ -133,7 +141,8 @@ class SVSFormat(TiffFormat):
         return found
 
 
-def _positive(text: str | None) -> float | None:
+def positive_number(text: str | None) -> float | None:
+    """The number that a text says, when it can be a size or a magnification."""
     try:
         value = float(text or "")
     except ValueError:

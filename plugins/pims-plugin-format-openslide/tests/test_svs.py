@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
@@ -127,8 +128,8 @@ class TestSvs(FormatTests):
 
 def test_the_plug_in_is_found_and_comes_before_the_generic_formats() -> None:
     names = [fmt.get_identifier() for fmt in discover_formats()]
-    assert (SVSFormat,) == FORMATS
-    assert names.index("SVS") < names.index("PYRTIFF") < names.index("PLANARTIFF")
+    assert [fmt.get_identifier() for fmt in FORMATS] == ["NDPISLIDE", "SVSSLIDE", "SVS", "NDPI"]
+    assert names.index("SVS") < names.index("NDPI") < names.index("PYRTIFF") < names.index("PLANARTIFF")
 
 
 def test_tiers_are_those_of_openslide_and_their_pixels_too(tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_a_label_that_can_not_be_read_does_not_keep_the_slide_out(tmp_path: Path
     path = tmp_path / "slide.svs"
     with tifffile.TiffWriter(path) as tiff:
         write_jpeg(tiff, LEVELS[0], (TILE, TILE), tile=(TILE, TILE), description=DESCRIPTION)
-        tiff.write(LABEL[..., 0] > 99, photometric="minisblack", subfiletype=1, metadata=None)
+        tiff.write(LABEL, compression="png", subfiletype=1, metadata=None)
     with opened(path) as image:
         assert image.reader.read_label(64, 64) is None
         assert image.full_imd.associated == ()
@@ -219,3 +220,42 @@ def test_a_pyramid_without_the_description_is_not_recognised(tmp_path: Path) -> 
     with LocalSource(write_slide(tmp_path / "slide.svs", "Aperture")) as source:
         assert not SVSFormat.match(Probe(source))
         assert discover_formats().identify(Probe(source)).get_identifier() == "PLANARTIFF"
+
+
+@pytest.mark.parametrize("number", [33005, 33003])
+def test_jpeg_2000_tiles_are_read_as_openslide_reads_them(tmp_path: Path, number: int) -> None:
+    """33005 holds RGB; 33003 holds YCbCr, whatever the photometric says."""
+    path = tmp_path / "slide.svs"
+    stored = pixels() if number == 33005 else ycbcr(pixels())
+    tiles = [
+        np.pad(part, ((0, TILE - part.shape[0]), (0, TILE - part.shape[1]), (0, 0)), mode="edge")
+        for top in range(0, HEIGHT, TILE)
+        for left in range(0, WIDTH, TILE)
+        for part in [stored[top : top + TILE, left : left + TILE]]
+    ]
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(
+            iter([coded(tile) for tile in tiles]),
+            shape=stored.shape,
+            dtype=stored.dtype,
+            photometric="rgb",
+            compression=number,
+            tile=(TILE, TILE),
+            description=DESCRIPTION,
+            metadata=None,
+        )
+    with opened(path) as image, openslide.OpenSlide(path) as slide:
+        assert image.main_imd.lossy and image.main_imd.brightfield
+        base = image.pyramid.base
+        ours = image.reader.read_region(base, base.region, FIRST_PLANE)
+        there = np.asarray(slide.read_region((0, 0), 0, (WIDTH, HEIGHT)).convert("RGB"))
+        assert np.abs(ours.astype(int) - there).max() <= 1
+
+
+def ycbcr(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(rgb).convert("YCbCr"))
+
+
+def coded(tile: NDArray[np.uint8]) -> bytes:
+    """A JPEG 2000 codestream whose components are stored as they are."""
+    return bytes(imagecodecs.jpeg2k_encode(tile, level=0, codecformat="j2k", mct=False, reversible=True))

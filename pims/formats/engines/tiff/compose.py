@@ -12,6 +12,7 @@ from pims.formats.engines.reduce import box_reduce
 from pims.formats.engines.tiff.decode import SegmentDecoder
 from pims.formats.engines.tiff.directory import TiffDirectory
 from pims.formats.engines.tiff.jpeg import SOI_BYTES, is_plain_start
+from pims.formats.engines.tiff.old_jpeg import OldJpeg
 from pims.formats.engines.tiff.segments import SegmentTable
 from pims.formats.engines.tiff.tags import Compression
 from pims.formats.engines.tile_cache import TileCache
@@ -33,10 +34,13 @@ class TiffImage:
         """Raises FileError when the directory can't be read."""
         self.directory = directory
         self.decoder = SegmentDecoder(directory)
-        self.segments = SegmentTable(directory)
+        self.segments = SegmentTable(directory, self.decoder.planes)
         self.width, self.height = directory.width, directory.height
-        self.tile_width, self.tile_height = directory.tile_width, directory.tile_height
-        self._tiled = directory.is_tiled
+        self.tile_width, self.tile_height = self.decoder.width, self.decoder.height
+        self._old_jpeg = None
+        if self.decoder.compression == Compression.OLD_JPEG:
+            self._old_jpeg = OldJpeg(directory, self.segments, self.decoder.max_stored_bytes)
+        self._tiled = directory.is_tiled and self._old_jpeg is None
         self._source = directory.file.source
         self._cache = cache
         self._whole_columns = self.width // self.tile_width
@@ -72,6 +76,8 @@ class TiffImage:
 
     def _stored_bytes(self, index: int, *, may_block: bool = True) -> bytes | None:
         """A segment as it is stored; None for one that is not (sparse)."""
+        if self._old_jpeg is not None:
+            return self._old_jpeg.stream()
         place = self.segments.locate(index, may_block=may_block)
         if place is None:
             return None
@@ -137,6 +143,8 @@ class TiffImage:
         return pixels
 
     def _decode_cut(self, index: int, width: int, height: int, reduction: int) -> NDArray[Any]:
+        if self.decoder.planes > 1:
+            return self._decode_separate(index, width, height, reduction)
         data = self._stored_bytes(index)
         if data is None:
             shape = (-(-height // reduction), -(-width // reduction), self.decoder.samples)
@@ -147,4 +155,14 @@ class TiffImage:
             return np.ascontiguousarray(pixels[: height // reduction, : width // reduction])
         # An edge tile whose padding would be mixed into its last pixels: decoded whole, cut, then shrunk.
         pixels = self.decoder.decode(data, rows)
+        return box_reduce(np.ascontiguousarray(pixels[:height, :width]), reduction)
+
+    def _decode_separate(self, index: int, width: int, height: int, reduction: int) -> NDArray[Any]:
+        """A tile whose samples are stored one by one."""
+        step = self.segments.per_plane
+        parts = [self._stored_bytes(plane * step + index) for plane in range(self.decoder.planes)]
+        if all(part is None for part in parts):
+            shape = (-(-height // reduction), -(-width // reduction), self.decoder.samples)
+            return np.full(shape, self.decoder.background(), self.decoder.dtype)
+        pixels = self.decoder.decode_planes(parts, self.tile_height if self._tiled else height)
         return box_reduce(np.ascontiguousarray(pixels[:height, :width]), reduction)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pims.cache.object import SimpleDataCache, cached_property
 from pims.errors import CorruptFile, LimitExceeded, UnsupportedFeature
-from pims.formats.engines.tiff.tags import Tag
+from pims.formats.engines.tiff.tags import Photometric, Tag
 from pims.model.limits import Limits
 from pims.model.source import ByteSource
 
@@ -271,7 +271,8 @@ class TiffDirectory(SimpleDataCache):
 
     @cached_property
     def samples_per_pixel(self) -> int:
-        samples = self.integer(Tag.SAMPLES_PER_PIXEL, 1)
+        entry = self.entries.get(Tag.BITS_PER_SAMPLE)
+        samples = self.integer(Tag.SAMPLES_PER_PIXEL, entry.count if entry and entry.count else 1)
         if not 1 <= samples <= self.file.limits.max_samples:
             raise LimitExceeded(
                 f"Every pixel has {samples} samples; this server reads 1 to {self.file.limits.max_samples}."
@@ -295,7 +296,23 @@ class TiffDirectory(SimpleDataCache):
 
     @cached_property
     def photometric(self) -> int:
-        return self.integer(Tag.PHOTOMETRIC, 1)
+        """The colour space; what is likely, when the tag is missing."""
+        if Tag.PHOTOMETRIC in self.entries:
+            return self.integer(Tag.PHOTOMETRIC, Photometric.MINISBLACK)
+        if Tag.COLOR_MAP in self.entries:
+            return Photometric.PALETTE
+        if self.samples_per_pixel == 4 and Tag.EXTRA_SAMPLES not in self.entries:
+            return Photometric.SEPARATED
+        return Photometric.RGB if self.samples_per_pixel >= 3 else Photometric.MINISBLACK
+
+    @property
+    def has_undeclared_colors(self) -> bool:
+        """Whether it has three samples, says that they are grey, and does not say what the others are."""
+        return (
+            self.samples_per_pixel == 3
+            and self.photometric == Photometric.MINISBLACK
+            and Tag.EXTRA_SAMPLES not in self.entries
+        )
 
     @cached_property
     def description(self) -> str:

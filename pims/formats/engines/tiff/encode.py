@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from pims.formats.engines.tiff.tags import Compression
+from pims.formats.engines.tiff.tags import Compression, Predictor
 from pims.model.pyramid import NORMALIZED_TILE
 
 __all__ = ["Subsampling", "TileCodec", "TileEncoder", "split_jpeg"]
@@ -38,10 +38,11 @@ class TileCodec(StrEnum):
         """The value of the Compression tag."""
         return Compression[self.name]
 
-    @property
-    def has_predictor(self) -> bool:
-        """Whether differences between neighbours are stored (Predictor 2)."""
-        return self in (TileCodec.ZSTD, TileCodec.DEFLATE)
+    def predictor(self, dtype: str) -> Predictor:
+        """What is stored of samples of a type: differences between neighbours, of floats by their bytes."""
+        if self not in (TileCodec.ZSTD, TileCodec.DEFLATE):
+            return Predictor.NONE
+        return Predictor.FLOATING_POINT if np.dtype(dtype).kind == "f" else Predictor.HORIZONTAL
 
 
 class Subsampling(Enum):
@@ -69,11 +70,15 @@ class TileEncoder:
         return split_jpeg(self._jpeg(blank))[0]
 
     def encode(self, tile: NDArray[Any]) -> bytes:
-        """The stored bytes of a C-contiguous tile (256, 256, samples), uint8 or uint16 (JPEG: uint8)."""
+        """The stored bytes of a C-contiguous tile (256, 256, samples) of integers or floats (JPEG: uint8)."""
         if self.codec is TileCodec.JPEG:
             return split_jpeg(self._jpeg(tile))[1]
-        flat = tile.reshape(tile.shape[0], -1).astype(tile.dtype.newbyteorder("<"), copy=False)
-        if self.codec.has_predictor:
+        predictor = self.codec.predictor(tile.dtype.name)
+        if predictor is Predictor.FLOATING_POINT:
+            flat = np.asarray(imagecodecs.floatpred_encode(tile, axis=-2))
+        else:
+            flat = tile.reshape(tile.shape[0], -1).astype(tile.dtype.newbyteorder("<"), copy=False)
+        if predictor is Predictor.HORIZONTAL:
             flat = horizontal_differences(flat, self.n_samples)
         if self.codec is TileCodec.ZSTD:
             return bytes(imagecodecs.zstd_encode(flat.tobytes(), level=ZSTD_LEVEL))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pims.errors import CorruptFile
 from pims.formats.engines.jpeg_codec import is_padding
 
-__all__ = ["SOI_BYTES", "JpegSplicer", "decode_jpeg", "is_common", "is_plain_start"]
+__all__ = ["SOI_BYTES", "JpegSplicer", "check_effort", "decode_jpeg", "is_common", "is_plain_start"]
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
@@ -92,7 +92,7 @@ def decode_jpeg(data: bytes, width: int, height: int, samples: int, reduction: i
 
     Returns (ceil(height / reduction), ceil(width / reduction), samples). Raises CorruptFile.
     """
-    _check_effort(data, width, height)
+    check_effort(data, width, height)
     out_width, out_height = -(-width // reduction), -(-height // reduction)
     options: dict[str, Any] = {"colorspace": "GRAY" if samples == 1 else "RGB"}
     if reduction > 1:
@@ -113,7 +113,7 @@ def decode_jpeg(data: bytes, width: int, height: int, samples: int, reduction: i
     return buffer
 
 
-def _check_effort(data: bytes, width: int, height: int) -> None:
+def check_effort(data: bytes, width: int, height: int) -> None:
     """Refuses a bomb before its decoding: a block has at least one bit, an image few scans."""
     if len(data) * 8 < (width // 8) * (height // 8) and not ARITHMETIC.search(data):
         raise CorruptFile(f"A JPEG tile of {len(data)} bytes can't hold {width} x {height} px.")

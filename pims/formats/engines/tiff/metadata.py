@@ -37,6 +37,13 @@ __all__ = [
 MAX_TEXT = 65_536
 MAX_NATIVE_TILE = 1 << 22
 """Pixels of a tile; an image with larger ones is converted."""
+MIN_PROFILE, MAX_PROFILE = 128, 4 << 20
+"""Bytes of a colour profile: its header, and more than any that was seen."""
+JPEGS = (Compression.JPEG, Compression.OLD_JPEG)
+LOSSY = (*JPEGS, Compression.JPEG2000_YCBCR, Compression.JPEG2000_RGB)
+"""Codecs that always lose something, as they are used."""
+TYPE_TAGS = (Tag.BITS_PER_SAMPLE, Tag.SAMPLE_FORMAT)
+"""What two levels of one image have in common."""
 STRUCTURAL_TAGS = frozenset(
     (Tag.STRIP_OFFSETS, Tag.STRIP_BYTE_COUNTS, Tag.TILE_OFFSETS, Tag.TILE_BYTE_COUNTS, Tag.JPEG_TABLES)
 )
@@ -46,6 +53,8 @@ class TiffFormat(AbstractFormat):
     """A format that is a TIFF: says which directories are the tiers of the image."""
 
     media_type: ClassVar[str] = "image/tiff"
+    bits: ClassVar[tuple[int, ...]] = tuple(range(1, 33))
+    floating_point: ClassVar[bool] = True
 
     @cached_property
     def tiff(self) -> TiffFile:
@@ -62,6 +71,18 @@ class TiffFormat(AbstractFormat):
         """The tiers opened for reading. Raises FileError."""
         return tuple(TiffImage(level, self.context.tile_cache) for level in self.levels)
 
+    @property
+    def icc_profile(self) -> bytes:
+        """That of the base, unless its colours are converted."""
+        base = self.levels[0]
+        entry = base.entries.get(Tag.ICC_PROFILE)
+        if entry is None or not MIN_PROFILE <= entry.byte_size <= MAX_PROFILE:
+            return b""
+        if not self.images_of_levels[0].decoder.keeps_colors:
+            return b""
+        profile = base.raw(Tag.ICC_PROFILE)
+        return profile if profile[36:40] == b"acsp" else b""
+
     @classmethod
     def find_levels(cls, tiff: TiffFile) -> tuple[TiffDirectory, ...]:
         """Which directories are tiers of the image."""
@@ -76,21 +97,21 @@ class TiffParser(AbstractParser):
     def parse_main_metadata(self) -> ImageMetadata:
         base = self.format.levels[0]
         decoder = SegmentDecoder(base)  # refuses what it can't decode
-        samples, bits = decoder.samples, decoder.dtype.itemsize * 8
+        samples = decoder.samples
         rgb = (("R", "#ff0000"), ("G", "#00ff00"), ("B", "#0000ff"))
-        jpeg = base.compression == Compression.JPEG
         return ImageMetadata(
             width=base.width,
             height=base.height,
-            pixel_type=f"uint{bits}",
-            significant_bits=bits,
+            pixel_type=decoder.dtype.name,
+            significant_bits=decoder.significant_bits,
             n_samples=samples,
             channels=tuple(Channel(i, *rgb[i]) if samples == 3 else Channel(i) for i in range(samples)),
-            brightfield=samples == 3 and bits == 8,
-            lossy=jpeg,
-            subsampled=jpeg
+            brightfield=samples == 3 and decoder.dtype.name == "uint8",
+            lossy=base.compression in LOSSY,
+            subsampled=base.compression in JPEGS
             and base.photometric == Photometric.YCBCR
             and base.integers(Tag.YCBCR_SUBSAMPLING) != (1, 1),
+            warnings=_warnings_of(base, decoder),
         )
 
     def parse_known_metadata(self) -> ImageMetadata:
@@ -136,7 +157,7 @@ class PagesParser(TiffParser):
     def parse_main_metadata(self) -> ImageMetadata:
         tiff = self.format.tiff
         pages = sum(not (page.is_reduced or page.is_mask) for page in tiff.directories)
-        if pages == 1:
+        if pages <= 1:
             return super().parse_main_metadata()
         description = tiff.directories[0].description
         if "<OME" in description or description.startswith("ImageJ="):
@@ -145,7 +166,8 @@ class PagesParser(TiffParser):
                 f"{'OME-XML' if '<OME' in description else 'ImageJ'}, which this version can't read."
             )
         warning = f"The file has {pages} pages and does not say what they mean; only the first is shown."
-        return replace(super().parse_main_metadata(), warnings=(warning,))
+        main = super().parse_main_metadata()
+        return replace(main, warnings=(warning, *main.warnings))
 
 
 class TiffReader(AbstractReader):
@@ -168,15 +190,31 @@ class TiffReader(AbstractReader):
         return images[tier.level].stored(column, row, may_block=may_block)
 
 
+def _warnings_of(directory: TiffDirectory, decoder: SegmentDecoder) -> tuple[str, ...]:
+    """What the user should know of how the samples were understood."""
+    found = []
+    if directory.has_undeclared_colors:
+        found.append("The file calls its three samples a pixel grey; they are shown as red, green and blue.")
+    if decoder.extra_samples:
+        found.append(
+            f"Of every pixel, {decoder.extra_samples} of {decoder.stored_samples} samples are neither colour "
+            "nor transparency; they are not shown."
+        )
+    return tuple(found)
+
+
 def reduced_levels(tiff: TiffFile) -> tuple[TiffDirectory, ...]:
     """The first directory and those that say they are smaller versions of it, largest first.
 
-    They follow it in the file, or are its SubIFDs.
+    They follow it in the file, or are its SubIFDs (which need not say it).
     """
     base = tiff.directories[0]
     found = {base.offset: base}
-    for directory in (*tiff.directories[1:], *tiff.sub_directories(base)):
+    for directory in tiff.directories[1:]:
         if directory.is_reduced and looks_like_level(directory, base):
+            found.setdefault(directory.offset, directory)
+    for directory in tiff.sub_directories(base):
+        if looks_like_level(directory, base):
             found.setdefault(directory.offset, directory)
     return tuple(sorted(found.values(), key=lambda level: -level.width * level.height))
 
@@ -195,6 +233,8 @@ def looks_like_level(directory: TiffDirectory, base: TiffDirectory) -> bool:
     if directory.is_mask or directory.is_tiled != base.is_tiled:
         return False
     if directory.samples_per_pixel != base.samples_per_pixel:
+        return False
+    if any(directory.integer(tag, 1) != base.integer(tag, 1) for tag in TYPE_TAGS):
         return False
     return (
         abs(directory.width - directory.height * base.width / base.height) < 2

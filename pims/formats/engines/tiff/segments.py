@@ -23,10 +23,13 @@ MAX_TINY_TILES = 16_384
 
 
 class SegmentTable:
-    """Offsets and byte counts of the segments, by index (row * columns + column)."""
+    """Offsets and byte counts of the segments, by index ((plane * rows + row) * columns + column)."""
 
-    def __init__(self, directory: TiffDirectory) -> None:
-        """Raises CorruptFile when the tables are missing or shorter than the image needs, LimitExceeded."""
+    def __init__(self, directory: TiffDirectory, planes: int = 1) -> None:
+        """`planes` is how often the image is stored, once for each of its samples when they are separate.
+
+        Raises CorruptFile when the tables are missing or shorter than the image needs, LimitExceeded.
+        """
         tiled = directory.is_tiled
         self.columns = -(-directory.width // directory.tile_width)
         self.rows = -(-directory.height // directory.tile_height)
@@ -35,7 +38,8 @@ class SegmentTable:
         if tiled and offsets is None:  # some writers use the strip tags for tiles
             offsets = directory.entries.get(Tag.STRIP_OFFSETS)
             counts = directory.entries.get(Tag.STRIP_BYTE_COUNTS)
-        needed = self.columns * self.rows
+        self.per_plane = self.columns * self.rows
+        needed = self.per_plane * planes
         if tiled and directory.tile_width * directory.tile_height < TINY_TILE and needed > MAX_TINY_TILES:
             raise LimitExceeded(
                 f"The image is cut in {needed} tiles of {directory.tile_width} x {directory.tile_height} px; "

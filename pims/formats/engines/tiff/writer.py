@@ -20,17 +20,21 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pims.errors import StorageError
+from pims.formats.engines.reduce import block_means
 from pims.formats.engines.tiff.bigtiff import HEADER_BYTES, Field, FieldType, pack_directories, pack_header
 from pims.formats.engines.tiff.encode import Subsampling, TileCodec, TileEncoder
-from pims.formats.engines.tiff.tags import Photometric, Tag
+from pims.formats.engines.tiff.tags import Photometric, Predictor, SampleFormat, Tag
 from pims.model.pyramid import NORMALIZED_TILE, Pyramid, Tier, normalized_pyramid
 
-__all__ = ["PyramidSpec", "PyramidWriter", "halve"]
+__all__ = ["SAMPLE_TYPES", "PyramidSpec", "PyramidWriter", "halve"]
+
+SAMPLE_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+"""What is written."""
+SAMPLE_FORMATS = {"u": SampleFormat.UNSIGNED, "i": SampleFormat.SIGNED, "f": SampleFormat.FLOAT}
 
 BACKLOG_BYTES = 16 << 20
 """Decoded tiles that wait for a thread to encode them."""
@@ -41,10 +45,6 @@ REDUCED = 1
 """NewSubfileType of every level but the base."""
 SIDE_BY_SIDE = 1
 """PlanarConfiguration: RGBRGB..."""
-UNSIGNED = 1
-"""SampleFormat."""
-HORIZONTAL = 2
-"""Predictor."""
 CENTIMETRE = 3
 """ResolutionUnit."""
 
@@ -58,7 +58,7 @@ class PyramidSpec:
     n_samples: int = 3
     """1 (grey, black is zero) or 3 (RGB)."""
     dtype: str = "uint8"
-    """uint8 or uint16."""
+    """One of SAMPLE_TYPES."""
     codec: TileCodec = TileCodec.ZSTD
     quality: int = 90
     """Of JPEG, 1 to 100."""
@@ -69,14 +69,16 @@ class PyramidSpec:
     orientation: int = 1
     description: str = ""
     software: str = "PIMS"
+    icc_profile: bytes = b""
+    """What the colours mean; empty: not said."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"an image of {self.width} x {self.height} px has no pixels")
         if self.n_samples not in (1, 3):
             raise ValueError(f"pixels have 1 or 3 samples, not {self.n_samples}")
-        if self.dtype not in ("uint8", "uint16"):
-            raise ValueError(f"samples are uint8 or uint16, not {self.dtype}")
+        if self.dtype not in SAMPLE_TYPES:
+            raise ValueError(f"samples are {', '.join(SAMPLE_TYPES)}, not {self.dtype}")
         if self.codec is TileCodec.JPEG and self.dtype != "uint8":
             raise ValueError(f"JPEG tiles are uint8, not {self.dtype}")
         if not 1 <= self.quality <= 100:
@@ -210,8 +212,11 @@ class PyramidWriter:
         spec, tier = self.spec, level.tier
         photometric = Photometric.RGB if spec.n_samples == 3 else Photometric.MINISBLACK
         codec_fields = []
-        if spec.codec.has_predictor:
-            codec_fields.append(Field.short(Tag.PREDICTOR, HORIZONTAL))
+        predictor = spec.codec.predictor(spec.dtype)
+        if predictor is not Predictor.NONE:
+            codec_fields.append(Field.short(Tag.PREDICTOR, predictor))
+        if spec.icc_profile:
+            codec_fields.append(Field.opaque(Tag.ICC_PROFILE, spec.icc_profile))
         if spec.codec is TileCodec.JPEG:
             codec_fields.append(Field.opaque(Tag.JPEG_TABLES, self._encoder.jpeg_tables))
             if spec.n_samples == 3:
@@ -234,7 +239,7 @@ class PyramidWriter:
             Field.short(Tag.TILE_LENGTH, NORMALIZED_TILE),
             Field.integers(Tag.TILE_OFFSETS, level.offsets, FieldType.LONG8),
             Field.integers(Tag.TILE_BYTE_COUNTS, level.byte_counts, FieldType.LONG),
-            Field.short(Tag.SAMPLE_FORMAT, *[UNSIGNED] * spec.n_samples),
+            Field.short(Tag.SAMPLE_FORMAT, *[SAMPLE_FORMATS[np.dtype(spec.dtype).kind]] * spec.n_samples),
             *codec_fields,
             *_resolution_fields(spec, tier),
         ]
@@ -296,13 +301,11 @@ class _Level:
 
 
 def halve(pixels: NDArray[Any]) -> NDArray[Any]:
-    """The mean of every 2 x 2 pixels, halves rounded up: (a + b + c + d + 2) // 4.
+    """The mean of every 2 x 2 pixels, of integers with halves rounded up: (a + b + c + d + 2) // 4.
 
     `pixels` is (height, width, samples), both sides even; the result has half of each.
     """
-    height, width, n_samples = pixels.shape
-    halved = cv2.resize(pixels, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    return np.asarray(halved).reshape(height // 2, width // 2, n_samples)
+    return block_means(pixels, 2)
 
 
 def _resolution_fields(spec: PyramidSpec, tier: Tier) -> list[Field]:

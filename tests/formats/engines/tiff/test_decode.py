@@ -27,6 +27,7 @@ from pims.model.limits import Limits
 from pims.model.planes import FIRST_PLANE
 from pims.testing.format_tests import block_means
 from tests.formats.conftest import Opened
+from tests.formats.engines.tiff.reading import read, written
 from tests.formats.tiff_files import LONG, SHORT, Page, build, noise, page_of, smooth, tiles_of
 
 WIDTH, HEIGHT = 75, 61
@@ -39,26 +40,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "tiles": {"tile": (16, 32)},
     "tiles larger than the image": {"tile": (80, 96)},
 }
-
-
-def read(data: bytes, opened: Opened, region: Region | None = None, reduction: int = 1) -> NDArray[Any]:
-    with opened(PlanarTIFFFormat, data) as image:
-        base = image.pyramid.base
-        pixels: NDArray[Any] = image.reader.read_region(base, region or base.region, FIRST_PLANE, reduction)
-        assert pixels.dtype == image.main_imd.pixel_type and pixels.shape[2] == image.main_imd.n_samples
-        return pixels
-
-
-def written(pixels: NDArray[Any], **options: Any) -> bytes:
-    stream = io.BytesIO()
-    tifffile.imwrite(
-        stream,
-        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
-        photometric=options.pop("photometric", "rgb" if pixels.shape[2] >= 3 else "minisblack"),
-        metadata=None,
-        **options,
-    )
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -195,33 +176,46 @@ def test_a_tile_that_is_not_stored_shows_the_background(samples: int, dtype: str
 
 
 UNSUPPORTED: dict[str, tuple[dict[int, tuple[int, list[int]]], int, str]] = {
-    "a colour palette": ({262: (SHORT, [3])}, 1, "a colour palette"),
-    "a mask": ({262: (SHORT, [4])}, 1, "a mask"),
-    "CMYK": ({262: (SHORT, [5])}, 4, "CMYK"),
-    "CIE L*a*b*": ({262: (SHORT, [8])}, 3, r"CIE L\*a\*b\*"),
     "another colour space": ({262: (SHORT, [32844])}, 1, "the colour space 32844"),
     "a colour space below zero": ({262: (8, [-7])}, 1, "the colour space -7"),
-    "YCbCr without JPEG": ({262: (SHORT, [6])}, 3, "YCbCr colours without JPEG"),
-    "separate planes": ({284: (SHORT, [2])}, 3, "samples stored in separate planes"),
-    "floating point": ({339: (SHORT, [3])}, 1, "signed or floating-point pixels"),
-    "signed": ({339: (SHORT, [2])}, 1, "signed or floating-point pixels"),
-    "1 bit": ({258: (SHORT, [1])}, 1, "1 bit per sample"),
-    "4 bits": ({258: (SHORT, [4])}, 1, "4 bits per sample"),
-    "12 bits": ({258: (SHORT, [12])}, 1, "12 bits per sample"),
-    "32 bits": ({258: (SHORT, [32])}, 1, "32 bits per sample"),
-    "2 bits, not said": ({258: (SHORT, [])}, 1, "1 bit per sample"),
+    "a colour filter array": ({262: (SHORT, [32803])}, 1, "the colour filter array of a camera"),
+    "inks": ({262: (SHORT, [5]), 332: (SHORT, [2])}, 4, "inks that are not CMYK"),
+    "three inks": ({262: (SHORT, [5])}, 3, "inks that are not CMYK"),
+    "a palette of floats": (
+        {262: (SHORT, [3]), 258: (SHORT, [32]), 339: (SHORT, [3])},
+        1,
+        "a colour palette of 32 bits",
+    ),
+    "YCbCr of 16 bits": ({262: (SHORT, [6]), 258: (SHORT, [16])}, 3, "YCbCr colours of 16 bits"),
+    "Lab of 12 bits": ({262: (SHORT, [8]), 258: (SHORT, [12])}, 3, r"CIE L\*a\*b\* colours of 12 bits"),
+    "complex numbers": ({339: (SHORT, [6])}, 1, "complex numbers"),
+    "another sample format": ({339: (SHORT, [9])}, 1, "the sample format 9"),
+    "floats of 8 bits": ({339: (SHORT, [3])}, 1, "floating-point numbers of 8 bits"),
+    "no bits": ({258: (SHORT, [0])}, 1, "unsigned integers of 0 bits"),
+    "64 bits": ({258: (SHORT, [64])}, 1, "unsigned integers of 64 bits"),
+    "signed bits": ({258: (SHORT, [1]), 339: (SHORT, [2])}, 1, "signed integers of 1 bit"),
     "16 bits in JPEG": ({258: (SHORT, [16]), 259: (SHORT, [7])}, 1, "16 bits per sample in JPEG"),
-    "JPEG with alpha": ({259: (SHORT, [7])}, 4, "JPEG with 4 samples a pixel"),
-    "five greys": ({262: (SHORT, [1])}, 5, "5 grey samples a pixel"),
-    "JPEG 2000 of Aperio": ({259: (SHORT, [33005])}, 3, "the compression JPEG 2000"),
-    "JPEG 2000": ({259: (SHORT, [34712])}, 3, "the compression JPEG 2000"),
-    "WebP": ({259: (SHORT, [50001])}, 3, "the compression WebP"),
-    "old-style JPEG": ({259: (SHORT, [6])}, 3, "the compression old-style JPEG"),
-    "PackBits": ({259: (SHORT, [32773])}, 1, "the compression PackBits"),
-    "CCITT": ({259: (SHORT, [4])}, 1, "the compression CCITT group 4"),
+    "JPEG of five samples": ({259: (SHORT, [7])}, 5, "JPEG with 5 samples a pixel"),
+    "floats in JPEG 2000": (
+        {258: (SHORT, [32]), 259: (SHORT, [34712]), 339: (SHORT, [3])},
+        1,
+        "floating-point 32 bits per sample in JPEG 2000",
+    ),
+    "grey WebP": ({259: (SHORT, [50001])}, 1, "1 samples of 8 bits per sample in WebP"),
+    "CCITT of 8 bits": ({259: (SHORT, [4])}, 1, "1 samples of 8 bits per sample in CCITT"),
+    "ThunderScan": ({258: (SHORT, [4]), 259: (SHORT, [32809])}, 1, "the compression ThunderScan"),
     "an unknown codec": ({259: (SHORT, [4711])}, 1, "the compression number 4711"),
-    "a float predictor": ({259: (SHORT, [8]), 317: (SHORT, [3])}, 1, "the predictor 3"),
-    "reversed bits": ({266: (SHORT, [2])}, 1, "bits stored in reverse order"),
+    "an unknown predictor": ({259: (SHORT, [8]), 317: (SHORT, [7])}, 1, "the predictor 7"),
+    "a float predictor": (
+        {259: (SHORT, [8]), 317: (SHORT, [3])},
+        1,
+        "the floating-point predictor for integers",
+    ),
+    "differences of shared colours": (
+        {259: (SHORT, [8]), 262: (SHORT, [6]), 317: (SHORT, [2])},
+        3,
+        "the predictor 2 with pixels of this kind",
+    ),
 }
 
 
@@ -233,33 +227,6 @@ def test_what_is_not_supported_is_named(what: str, opened: Opened) -> None:
     sentence = f"^This TIFF uses {words}, which this version can't read.$"
     with pytest.raises(UnsupportedFeature, match=sentence), opened(PlanarTIFFFormat, build([page])) as image:
         _ = image.main_imd
-
-
-@pytest.mark.parametrize(
-    ("photometric", "dtype", "words"),
-    [
-        ("palette", "uint8", "a colour palette"),
-        ("separated", "uint8", "CMYK"),
-        ("minisblack", "float32", "32 bits per sample|signed or floating-point"),
-        ("minisblack", "int16", "signed or floating-point pixels"),
-        ("minisblack", "bool", "1 bit per sample"),
-        ("rgb", "uint8", "samples stored in separate planes"),
-    ],
-)
-def test_what_tifffile_writes_and_is_not_supported_is_named(
-    photometric: str, dtype: str, words: str, opened: Opened
-) -> None:
-    samples = {"separated": 4, "rgb": 3}.get(photometric, 1)
-    pixels = (noise(20, 10, samples) > 99).astype(dtype)
-    options: dict[str, Any] = {"photometric": photometric}
-    if photometric == "palette":
-        options["colormap"] = np.zeros((3, 256), np.uint16)
-    if photometric == "rgb":
-        pixels, options["planarconfig"] = np.moveaxis(pixels, -1, 0), "separate"
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, pixels if samples > 1 else pixels[..., 0], metadata=None, **options)
-    with pytest.raises(UnsupportedFeature, match=words):
-        read(stream.getvalue(), opened)
 
 
 def jpeg_page(data: bytes, width: int = 32, height: int = 16, samples: int = 1) -> Page:

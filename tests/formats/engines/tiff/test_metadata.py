@@ -81,6 +81,18 @@ def test_reduced_pages_and_sub_directories_are_tiers(tmp_path: Path) -> None:
         assert identified(data, tmp_path) is PyrTIFFFormat
 
 
+def test_sub_directories_need_not_say_that_they_are_reduced(tmp_path: Path) -> None:
+    base = level(100, 60)
+    base.sub = [level(50, 30), level(25, 15), level(40, 10)]
+    assert sizes(build([base]), tmp_path) == THREE
+    assert identified(build([base]), tmp_path) is PyrTIFFFormat
+
+
+def test_tiers_have_the_type_of_the_base(tmp_path: Path) -> None:
+    other = level(50, 30, REDUCED, tags={339: (SHORT, [2] * 3)})
+    assert sizes(build([level(100, 60), other]), tmp_path) == [(100, 60)]
+
+
 def test_tiers_in_any_order_are_sorted_with_their_pixels(tmp_path: Path, opened: Opened) -> None:
     pages = [level(100, 60), level(25, 15, REDUCED), level(50, 30, REDUCED)]
     assert sizes(build(pages), tmp_path) == THREE

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from pims.errors import StorageError
+from pims.formats.engines.tiff import writer as pyramid_writer
 from pims.formats.engines.tiff.encode import Subsampling, TileCodec, split_jpeg
 from pims.formats.engines.tiff.writer import PyramidSpec, PyramidWriter, halve
 from pims.model.pyramid import normalized_pyramid
@@ -31,14 +32,14 @@ sides = st.sampled_from([1, 2, 3, 255, 256, 257, 258, 511, 512, 513, 1025]) | st
 
 
 def noise(width: int, height: int, n_samples: int = 3, dtype: str = "uint8", seed: int = 0) -> NDArray[Any]:
-    random = np.random.default_rng(seed)
-    return random.integers(0, np.iinfo(dtype).max, (height, width, n_samples), dtype, endpoint=True)
+    random, info = np.random.default_rng(seed), np.iinfo(dtype)
+    return random.integers(info.min, info.max, (height, width, n_samples), dtype, endpoint=True)
 
 
 def slowly_halved(pixels: NDArray[Any]) -> NDArray[Any]:
     """The obvious halving: repeat the last odd row and column, add four pixels, divide rounding half up."""
     height, width, _ = pixels.shape
-    even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(np.uint32)
+    even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(np.int64)
     total = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
     return ((total + 2) // 4).astype(pixels.dtype)
 
@@ -83,7 +84,7 @@ def assert_levels_are(found: list[NDArray[Any]], expected: list[NDArray[Any]], t
 
 @pytest.mark.parametrize("codec", LOSSLESS)
 @pytest.mark.parametrize("n_samples", [1, 3])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int16", "int32"])
 def test_lossless_levels_are_the_obvious_halving(
     tmp_path: Path, codec: TileCodec, n_samples: int, dtype: str
 ) -> None:
@@ -95,6 +96,31 @@ def test_lossless_levels_are_the_obvious_halving(
         assert_levels_are(pillow_levels(path), expected)
         rgb = [np.broadcast_to(level, (*level.shape[:2], 3)) for level in expected]
         assert_levels_are(openslide_levels(path), rgb)
+
+
+@pytest.mark.parametrize("codec", LOSSLESS)
+@pytest.mark.parametrize("n_samples", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_levels_of_floats_are_means_of_what_is_a_number(
+    tmp_path: Path, codec: TileCodec, n_samples: int, dtype: str
+) -> None:
+    pixels = np.random.default_rng(0).normal(0, 100, (310, 517, n_samples)).astype(dtype)
+    pixels[10:13, 20:25] = np.nan
+    found = tifffile_levels(write_pyramid(tmp_path / "a.tif", pixels, codec=codec))
+    assert [level.dtype for level in found] == [dtype] * 3
+    assert np.array_equal(found[0], pixels, equal_nan=True)
+    even = np.pad(pixels, ((0, 0), (0, 1), (0, 0)), mode="edge").reshape(155, 2, 259, 2, n_samples)
+    number = ~np.isnan(even)
+    count = number.sum((1, 3))
+    expected = np.where(number, even, 0).sum((1, 3)) / np.where(count, count, np.nan)
+    assert np.isnan(expected).sum() == 2 * n_samples
+    assert np.allclose(found[1], expected, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+def test_a_colour_profile_goes_along(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", noise(300, 10), icc_profile=b"a profile")
+    with tifffile.TiffFile(path) as tiff:
+        assert [page.tags[34675].value for page in tiff.pages] == [b"a profile"] * 2
 
 
 @pytest.mark.parametrize(
@@ -138,7 +164,7 @@ def test_any_size_in_any_bands_gives_the_normalized_pyramid(
     width=st.integers(1, 40),
     height=st.integers(1, 40),
     n_samples=st.sampled_from([1, 3]),
-    dtype=st.sampled_from(["uint8", "uint16"]),
+    dtype=st.sampled_from(["uint8", "uint16", "uint32", "int8", "int16", "int32"]),
 )
 def test_halving_rounds_half_up_everywhere(width: int, height: int, n_samples: int, dtype: str) -> None:
     pixels = noise(2 * width, 2 * height, n_samples, dtype, seed=width * 41 + height)
@@ -229,10 +255,12 @@ def test_edges_are_padded_with_the_last_pixels(tmp_path: Path) -> None:
     assert np.array_equal(corner[3:], np.broadcast_to(corner[3:4], (253, 256, 3)))
 
 
-def test_a_torn_file_is_not_a_tiff(tmp_path: Path) -> None:
+def test_a_torn_file_is_not_a_tiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However busy the machine is, most of what is complete is written.
+    monkeypatch.setattr(pyramid_writer, "BACKLOG_BYTES", 0)
     path, torn = tmp_path / "a.tif", tmp_path / "torn.tif"
     pixels = noise(800, 800)
-    with PyramidWriter(path, PyramidSpec(800, 800, codec=TileCodec.NONE)) as writer:
+    with PyramidWriter(path, PyramidSpec(800, 800, codec=TileCodec.NONE), threads=1) as writer:
         writer.write_rows(pixels[:700])
         torn.write_bytes(path.read_bytes())
         writer.write_rows(pixels[700:])
@@ -276,7 +304,8 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path, rows: NDArray[Any]) ->
     [
         {"width": 0},
         {"n_samples": 4},
-        {"dtype": "float32"},
+        {"dtype": "float16"},
+        {"codec": TileCodec.JPEG, "dtype": "float32"},
         {"codec": TileCodec.JPEG, "dtype": "uint16"},
         {"quality": 0},
         {"orientation": 9},
