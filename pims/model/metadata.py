@@ -101,6 +101,21 @@ class ImageMetadata:
         """Bits of the stored type."""
         return int("".join(filter(str.isdigit, self.pixel_type)))
 
+    @property
+    def is_float(self) -> bool:
+        """Whether intensities are real numbers, of any size, among which there may be NaN and infinity."""
+        return self.pixel_type.startswith("float")
+
+    @property
+    def full_range(self) -> tuple[int, int] | None:
+        """The lowest and highest intensity that the significant bits can hold; none for real numbers."""
+        if self.is_float:
+            return None
+        if self.pixel_type.startswith("int"):
+            half = 1 << (self.significant_bits - 1)
+            return -half, half - 1
+        return 0, (1 << self.significant_bits) - 1
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is the inverse."""
         values = dataclasses.asdict(self)

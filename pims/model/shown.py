@@ -7,7 +7,8 @@ from pims.model.metadata import ImageMetadata
 
 __all__ = ["PIXEL_TYPES", "SAMPLES", "check_shown"]
 
-PIXEL_TYPES = ("uint8", "uint16")
+PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+"""What a reader may return: stored integers of other depths and shorter floats come in the next wider one."""
 SAMPLES = (1, 3)
 """Per pixel of a plane: grey and RGB."""
 
@@ -17,7 +18,7 @@ def check_shown(metadata: ImageMetadata) -> None:
     if metadata.pixel_type not in PIXEL_TYPES:
         raise UnsupportedFeature(
             f"Images of type {metadata.pixel_type} can't be shown by this version; "
-            f"save the image as {' or '.join(PIXEL_TYPES)}."
+            f"save the image as one of {', '.join(PIXEL_TYPES)}."
         )
     if metadata.n_samples not in SAMPLES:
         raise UnsupportedFeature(

@@ -22,7 +22,9 @@ CACHED_PAIR_LUTS = 64
 
 
 @lru_cache(maxsize=CACHED_LUTS)
-def intensity_lut(source_bits: int, display: ChannelDisplay, output_bits: int) -> NDArray[Any]:
+def intensity_lut(
+    source_bits: int, display: ChannelDisplay, output_bits: int, *, signed: bool = False
+) -> NDArray[Any]:
     """The shown intensity of every stored one.
 
     x = clip((v - minimum) / (maximum - minimum), 0, 1) and out = rint(x ** gamma * (2**output_bits - 1)).
@@ -33,6 +35,8 @@ def intensity_lut(source_bits: int, display: ChannelDisplay, output_bits: int) -
     ----------
     source_bits : bits of the stored type, 8 or 16 (not the significant ones: any stored value has an entry)
     output_bits : 1 to 16
+    signed : whether stored values are signed; entries are in the order of the same bits read as unsigned:
+        0 to the highest, then the lowest to -1
 
     Returns
     -------
@@ -41,6 +45,8 @@ def intensity_lut(source_bits: int, display: ChannelDisplay, output_bits: int) -
     if source_bits not in (8, 16) or not 1 <= output_bits <= 16:
         raise ValueError(f"no look-up table from {source_bits} to {output_bits} bits")
     values = np.arange(1 << source_bits, dtype=np.float64)
+    if signed:
+        values[1 << (source_bits - 1) :] -= 1 << source_bits
     if display.minimum < display.maximum:
         x = np.clip((values - display.minimum) / (display.maximum - display.minimum), 0.0, 1.0)
     else:
@@ -54,7 +60,7 @@ def intensity_lut(source_bits: int, display: ChannelDisplay, output_bits: int) -
 
 
 def is_identity(source_bits: int, display: ChannelDisplay, output_bits: int) -> bool:
-    """Whether the table would give back every stored value as it is."""
+    """Whether the table of unsigned values would give back every stored value as it is."""
     return (
         source_bits == output_bits
         and display.gamma == 1
@@ -66,9 +72,9 @@ def is_identity(source_bits: int, display: ChannelDisplay, output_bits: int) -> 
 class IntensityTables:
     """One table per sample of a pixel, laid out to be looked up fast. Any thread may use it."""
 
-    __slots__ = ("_source_type", "_tables", "_uniform", "dtype")
+    __slots__ = ("_index_type", "_source_type", "_tables", "_uniform", "dtype")
 
-    def __init__(self, luts: Sequence[NDArray[Any]]) -> None:
+    def __init__(self, luts: Sequence[NDArray[Any]], *, signed: bool = False) -> None:
         """`luts`: one per sample, all of one size and type, as `intensity_lut` makes them."""
         first = luts[0]
         if any(
@@ -76,7 +82,8 @@ class IntensityTables:
         ):
             raise ValueError("tables of different types, or that don't cover uint8 or uint16")
         self.dtype = first.dtype
-        self._source_type = np.dtype(np.uint8 if first.size == 256 else np.uint16)
+        self._index_type = np.dtype(np.uint8 if first.size == 256 else np.uint16)
+        self._source_type = np.dtype(f"i{self._index_type.itemsize}") if signed else self._index_type
         self._uniform = all(lut is first for lut in luts)
         self._tables = tuple(_Table(lut) for lut in luts)
 
@@ -85,7 +92,7 @@ class IntensityTables:
 
         Parameters
         ----------
-        pixels : (height, width, samples), uint8 or uint16 as the tables are for, any memory layout
+        pixels : (height, width, samples), integers of 8 or 16 bits as the tables are for, any memory layout
         in_place : the result may take the place of `pixels`, which saves a tenth of the time
 
         Returns
@@ -96,22 +103,24 @@ class IntensityTables:
         ------
         UnsupportedFeature : pixels of another type
         """
-        if pixels.dtype not in (np.uint8, np.uint16):
+        if pixels.dtype not in (np.uint8, np.uint16, np.int8, np.int16):
             raise UnsupportedFeature(
-                f"Intensities of type {pixels.dtype} can't be adjusted; uint8 and uint16 can."
+                f"Intensities of type {pixels.dtype} can't be looked up; those of 8 and 16 bits can."
             )
         if pixels.ndim != 3 or pixels.shape[2] != len(self._tables) or pixels.dtype != self._source_type:
             raise ValueError(
                 f"{len(self._tables)} tables of {self._source_type} for {pixels.shape} {pixels.dtype}"
             )
         pixels = np.ascontiguousarray(pixels)
+        if self._index_type is not self._source_type:
+            pixels = pixels.view(self._index_type)
         out = pixels if in_place and pixels.dtype == self.dtype else np.empty(pixels.shape, self.dtype)
         if pixels.size == 0:
             return out
         if self._uniform:
             self._tables[0].look_up(pixels.reshape(-1), out.reshape(-1))
             return out
-        planes = np.empty((len(self._tables), pixels[:, :, 0].size), self._source_type)
+        planes = np.empty((len(self._tables), pixels[:, :, 0].size), self._index_type)
         shown = np.empty(planes.shape, self.dtype)
         cv2.split(pixels.reshape(1, -1, len(planes)), [plane.reshape(1, -1) for plane in planes])
         for table, plane, shown_plane in zip(self._tables, planes, shown, strict=True):

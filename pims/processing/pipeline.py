@@ -17,8 +17,18 @@ from pims.model.shown import check_shown
 from pims.processing.lut import IntensityTables, intensity_lut, is_identity
 from pims.processing.request import ChannelDisplay
 from pims.processing.resize import resample, resize
+from pims.processing.stretch import STRETCHED_TYPES, IntensityStretch
 
-__all__ = ["AdjustIntensities", "Resample", "Resize", "Step", "adjustment", "plan", "run"]
+__all__ = [
+    "AdjustIntensities",
+    "Resample",
+    "Resize",
+    "Step",
+    "StretchIntensities",
+    "adjustment",
+    "plan",
+    "run",
+]
 
 
 class Step(Protocol):
@@ -35,6 +45,16 @@ class AdjustIntensities:
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
         return self.tables.apply(pixels, in_place=pixels.flags.writeable)
+
+
+@dataclass(frozen=True, slots=True)
+class StretchIntensities:
+    """The same, computed, for types of 32 and 64 bits."""
+
+    stretch: IntensityStretch
+
+    def __call__(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        return self.stretch.apply(pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +83,8 @@ class Resize:
 
 def adjustment(
     metadata: ImageMetadata, channels: tuple[ChannelDisplay, ...], output_bits: int
-) -> AdjustIntensities | None:
-    """The step that shows intensities as asked; None when it would change no pixel value.
+) -> AdjustIntensities | StretchIntensities | None:
+    """The step that shows intensities as asked, as unsigned integers; None when it would change no value.
 
     `channels` has one entry per sample of a plane. Raises UnsupportedFeature for a type of pixels or a number
     of samples that this version can't show.
@@ -72,15 +92,18 @@ def adjustment(
     check_shown(metadata)
     if len(channels) != metadata.n_samples:
         raise ValueError(f"{len(channels)} channels for a plane of {metadata.n_samples} samples")
-    if all(is_identity(metadata.bits, channel, output_bits) for channel in channels):
+    bits = metadata.bits
+    if metadata.pixel_type in STRETCHED_TYPES:
+        return StretchIntensities(IntensityStretch(channels, output_bits))
+    signed = not metadata.pixel_type.startswith("u")
+    if not signed and all(is_identity(bits, channel, output_bits) for channel in channels):
         return None
-    return AdjustIntensities(
-        IntensityTables([intensity_lut(metadata.bits, channel, output_bits) for channel in channels])
-    )
+    luts = [intensity_lut(bits, channel, output_bits, signed=signed) for channel in channels]
+    return AdjustIntensities(IntensityTables(luts, signed=signed))
 
 
 def plan(
-    adjust: AdjustIntensities | None,
+    adjust: AdjustIntensities | StretchIntensities | None,
     *,
     crop: tuple[float, float, float, float] | None,
     out_width: int,

@@ -32,16 +32,17 @@ INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?")
 
 T = TypeVar("T")
-Bounds: TypeAlias = Sequence[tuple[int, int]]
+Number: TypeAlias = int | float
+Bounds: TypeAlias = Sequence[tuple[Number, Number]]
 """(lowest, highest) intensity of every apparent channel."""
 
 
 class AutoBound(StrEnum):
     """A bound the server chooses.
 
-    AUTO_* is the full range for images of at most 8 significant bits and the bounds of the histogram for
-    the others; STRETCH_* is always the bounds of the histogram. The histogram is of the whole image:
-    *_PLANE gives the same as *_IMAGE.
+    AUTO_* is the full range for uint8, which is 0 to 2**significant_bits - 1, and the bounds of the histogram
+    for all other types; STRETCH_* is always the bounds of the histogram. The histogram is of the whole image:
+    *_PLANE gives the same as *_IMAGE. A channel in which nothing but 0 was seen is black.
     """
 
     AUTO_IMAGE = "AUTO_IMAGE"
@@ -51,8 +52,10 @@ class AutoBound(StrEnum):
 
 
 STRETCHED = frozenset({AutoBound.STRETCH_IMAGE, AutoBound.STRETCH_PLANE})
+KEPT_TYPES = frozenset({"uint8", "uint16"})
+"""What a window can hold as it is stored."""
 
-Intensity: TypeAlias = int | AutoBound
+Intensity: TypeAlias = Number | AutoBound
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ class DisplaySettings:
 class ChannelDisplay:
     """How one apparent channel is shown: minimum is black, maximum is full, gamma > 1 darkens between."""
 
-    minimum: int
-    maximum: int
+    minimum: Number
+    maximum: Number
     gamma: float = 1.0
 
 
@@ -87,29 +90,32 @@ def resolve_display(
 ) -> tuple[ChannelDisplay, ...]:
     """The display of every apparent channel.
 
+    For images of integers, what was asked is rounded to a whole number and kept within what the significant
+    bits can hold; for images of real numbers it counts as it is.
+
     Parameters
     ----------
     bounds : (lowest, highest) intensity per apparent channel, from the stored histogram; called at most
         once, and only when something depends on it
-    default : the bound of what was not asked; none is the full range, 0 to 2**significant_bits - 1
+    default : the bound of what was not asked; none is for processing: the full range of unsigned integers of
+        at most 16 significant bits, so that they can be given as they are stored, and the bounds of the
+        histogram for all others
 
     Raises
     ------
     InvalidParameter : a list of the wrong length, a gamma out of [0, 10], a minimum above its maximum
     """
     count = metadata.n_channels
-    highest = (1 << metadata.significant_bits) - 1
-    minima = _per_channel("min_intensities", asked.min_intensities, count, 0 if default is None else default)
-    maxima = _per_channel(
-        "max_intensities", asked.max_intensities, count, highest if default is None else default
-    )
+    minima = _per_channel("min_intensities", asked.min_intensities, count, default)
+    maxima = _per_channel("max_intensities", asked.max_intensities, count, default)
     gammas = [_checked_gamma(gamma) for gamma in _per_channel("gammas", asked.gammas, count, 1.0)]
     needed = any(_needs_histogram(value, metadata) for value in (*minima, *maxima))
-    ranges = bounds() if needed else [(0, highest)] * count
+    ranges = bounds() if needed else [(0, 0)] * count
     resolved = []
-    for low, high, gamma, (lowest_seen, highest_seen) in zip(minima, maxima, gammas, ranges, strict=True):
-        minimum = _resolve(low, lowest_seen if _needs_histogram(low, metadata) else 0, highest)
-        maximum = _resolve(high, highest_seen if _needs_histogram(high, metadata) else highest, highest)
+    for low, high, gamma, seen in zip(minima, maxima, gammas, ranges, strict=True):
+        automatic = (0, 1) if seen == (0, 0) else seen
+        minimum = _resolve(low, 0, automatic, metadata)
+        maximum = _resolve(high, 1, automatic, metadata)
         if minimum > maximum:
             name = "min_intensities" if asked.min_intensities else "max_intensities"
             raise InvalidParameter(
@@ -122,9 +128,9 @@ def resolve_display(
 
 
 def parse_intensities(name: str, text: str) -> tuple[Intensity, ...]:
-    """The list in a query: "10,20", "AUTO_IMAGE", "12,STRETCH_PLANE". Empty text is an empty list.
+    """The list in a query: "10,20", "-0.5,1e3", "AUTO_IMAGE", "12,STRETCH_PLANE". No text is an empty list.
 
-    Raises InvalidParameter `name`.
+    What is written without point and exponent is an int. Raises InvalidParameter `name`.
     """
     return tuple(_parse_intensity(name, token) for token in _split(name, text))
 
@@ -145,12 +151,14 @@ def _split(name: str, text: str) -> list[str]:
 def _parse_intensity(name: str, token: str) -> Intensity:
     if INTEGER.fullmatch(token):
         return int(token)
+    if NUMBER.fullmatch(token) and math.isfinite(number := float(token)):
+        return number
     try:
         return AutoBound(token)
     except ValueError as error:
         choices = ", ".join(AutoBound)
         raise InvalidParameter(
-            name, f"Each value must be a whole number or one of {choices}.", token[:MAX_QUOTED]
+            name, f"Each value must be a number or one of {choices}.", token[:MAX_QUOTED]
         ) from error
 
 
@@ -177,10 +185,20 @@ def _per_channel(name: str, values: Sequence[T], count: int, default: T) -> Sequ
     return values
 
 
-def _needs_histogram(value: Intensity, metadata: ImageMetadata) -> bool:
-    return isinstance(value, AutoBound) and (value in STRETCHED or metadata.significant_bits > 8)
+def _needs_histogram(value: Intensity | None, metadata: ImageMetadata) -> bool:
+    """Whether a bound is that of the histogram; none is the default of processing."""
+    if value is None:
+        return metadata.pixel_type not in KEPT_TYPES
+    return isinstance(value, AutoBound) and (value in STRETCHED or metadata.pixel_type != "uint8")
 
 
-def _resolve(value: Intensity, automatic: int, highest: int) -> int:
-    """Within what the image can hold."""
-    return min(max(automatic if isinstance(value, AutoBound) else int(value), 0), highest)
+def _resolve(
+    value: Intensity | None, end: int, automatic: tuple[Number, Number], metadata: ImageMetadata
+) -> Number:
+    """One bound as a number: `end` is 0 for the minimum and 1 for the maximum."""
+    full = metadata.full_range
+    if value is None or isinstance(value, AutoBound):
+        number = automatic[end] if full is None or _needs_histogram(value, metadata) else full[end]
+    else:
+        number = value
+    return float(number) if full is None else min(max(round(number), full[0]), full[1])

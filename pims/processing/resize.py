@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pims.errors import UnsupportedFeature
+from pims.model.shown import PIXEL_TYPES
+from pims.processing.real_numbers import as_real_numbers
 
 __all__ = ["resample", "resize"]
 
+AS_THEY_ARE = ("uint8", "uint16", "int16")
+"""Types that are resized in their own arithmetic."""
 OPENCV_SAMPLES = 4
 """Samples of a pixel that every OpenCV function used here takes."""
 WHOLE = 1e-6
@@ -33,7 +37,8 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 
     Parameters
     ----------
-    pixels : (height, width, samples), uint8, uint16 or float32
+    pixels : (height, width, samples) of one of PIXEL_TYPES. Real numbers that are not finite say that there
+        is no intensity: they count for nothing in averages, and where there is nothing else the result is NaN
 
     Returns
     -------
@@ -47,6 +52,13 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     source_height, source_width = pixels.shape[:2]
     if (width, height) == (source_width, source_height):
         return pixels
+    if pixels.dtype not in AS_THEY_ARE:
+        return as_real_numbers(pixels, lambda values: _resized(values, width, height))
+    return _resized(pixels, width, height)
+
+
+def _resized(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    source_height, source_width = pixels.shape[:2]
     smaller = (min(width, source_width), min(height, source_height))
     if smaller != (source_width, source_height):
         pixels = _by_samples(pixels, lambda part: _shrunk(part, smaller))
@@ -85,7 +97,7 @@ def resample(
 
     Parameters
     ----------
-    pixels : (height, width, samples), uint8, uint16 or float32
+    pixels : (height, width, samples) of one of PIXEL_TYPES, NaN and infinity as for `resize`
     left, top, width, height : in pixels of the array. Beyond its edges, by one more array at most, the
         outermost pixels are repeated.
 
@@ -103,6 +115,16 @@ def resample(
     _check_bounds(y, pixels.shape[0])
     if all(abs(bound - round(bound)) < WHOLE for bound in (*x, *y)):
         return resize(_cut(pixels, _rounded(x), _rounded(y)), out_width, out_height)
+    if pixels.dtype not in AS_THEY_ARE:
+        return as_real_numbers(pixels, lambda values: _resampled(values, x, y, out_width, out_height))
+    return _resampled(pixels, x, y, out_width, out_height)
+
+
+def _resampled(
+    pixels: NDArray[Any], x: tuple[float, float], y: tuple[float, float], out_width: int, out_height: int
+) -> NDArray[Any]:
+    """Of a rectangle that has some fractional bound."""
+    width, height = x[1] - x[0], y[1] - y[0]
     shrinks_x, shrinks_y = width > out_width * NEARLY_ONE, height > out_height * NEARLY_ONE
     if shrinks_x and shrinks_y:
         return _average(pixels, x, y, out_width, out_height)
@@ -163,21 +185,22 @@ def _average(
     return out
 
 
-def _means(values: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[np.float32]:
+def _means(values: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[Any]:
     """Means along the first axis between neighbouring bounds, each row weighed by the part covered."""
     flat = values.reshape(len(values), -1)
     lower, upper = bounds[:-1], bounds[1:]
     first = lower.astype(np.intp)
     taps = int((np.ceil(upper) - first).max())
-    total = np.zeros((len(first), flat.shape[1]), np.float32)
+    kind = np.float64 if values.dtype == np.float64 else np.float32
+    total = np.zeros((len(first), flat.shape[1]), kind)
     for row in (first + tap for tap in range(taps)):
         covered = np.clip(np.minimum(upper, row + 1) - np.maximum(lower, row), 0, None)
-        weights = (covered / (upper - lower)).astype(np.float32)[:, np.newaxis]
+        weights = (covered / (upper - lower)).astype(kind)[:, np.newaxis]
         total += np.take(flat, row, axis=0, mode="clip") * weights
     return total.reshape(-1, *values.shape[1:])
 
 
-def _transpose(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _transpose(values: NDArray[Any]) -> NDArray[Any]:
     """Rows for columns, C-contiguous."""
     return _by_samples(values, cv2.transpose)
 
@@ -226,8 +249,10 @@ def _by_samples(pixels: NDArray[Any], function: Callable[[NDArray[Any]], NDArray
 
 
 def _check(pixels: NDArray[Any], width: int, height: int) -> None:
-    if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-        raise UnsupportedFeature(f"Pixels of type {pixels.dtype} can't be resized; uint8 and uint16 can.")
+    if pixels.dtype not in PIXEL_TYPES:
+        raise UnsupportedFeature(
+            f"Pixels of type {pixels.dtype} can't be resized; {', '.join(PIXEL_TYPES)} can."
+        )
     if pixels.ndim != 3 or pixels.size == 0 or width < 1 or height < 1:
         raise ValueError(f"an array of shape {pixels.shape} can't become {width} x {height} px")
 

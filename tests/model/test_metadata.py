@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +54,24 @@ def test_numbers_that_follow_from_others() -> None:
     found = ImageMetadata(3, 2, "uint16", 12, 3, depth=4, duration=5, n_concrete_channels=2)
     assert (found.n_channels, found.n_planes, found.bits) == (6, 40, 16)
     assert ImageMetadata(3, 2, "uint8", 8, 1, acquired_at=datetime(2024, 1, 1)).bits == 8
+
+
+@pytest.mark.parametrize(
+    ("pixel_type", "bits", "expected"),
+    [
+        ("uint8", 1, (0, 1)),
+        ("uint16", 12, (0, 4095)),
+        ("uint32", 32, (0, 2**32 - 1)),
+        ("int8", 8, (-128, 127)),
+        ("int16", 12, (-2048, 2047)),
+        ("int32", 32, (-(2**31), 2**31 - 1)),
+        ("float32", 32, None),
+        ("float64", 64, None),
+    ],
+)
+def test_the_full_range_is_what_the_significant_bits_can_hold(
+    pixel_type: str, bits: int, expected: tuple[int, int] | None
+) -> None:
+    found = ImageMetadata(3, 2, pixel_type, bits, 1)
+    assert found.full_range == expected
+    assert found.is_float is (expected is None)

@@ -7,6 +7,7 @@ import pytest
 
 from pims.errors import UnsupportedFeature
 from pims.model.metadata import ImageMetadata
+from pims.model.shown import PIXEL_TYPES
 from pims.processing.lut import IntensityTables, intensity_lut
 from pims.processing.pipeline import AdjustIntensities, Resample, Resize, adjustment, plan, run
 from pims.processing.request import ChannelDisplay
@@ -67,10 +68,35 @@ def test_samples_that_are_neither_grey_nor_rgb_are_refused(samples: int) -> None
         adjustment(image(samples=samples), (ChannelDisplay(0, 255),) * samples, 8)
 
 
-@pytest.mark.parametrize("pixel_type", ["int8", "int16", "float32", "uint32"])
+@pytest.mark.parametrize("pixel_type", ["float16", "int64"])
 def test_types_that_can_not_be_shown_are_refused(pixel_type: str) -> None:
     with pytest.raises(UnsupportedFeature, match=pixel_type):
         adjustment(image(pixel_type), FULL, 8)
+
+
+@pytest.mark.parametrize("pixel_type", PIXEL_TYPES)
+@pytest.mark.parametrize("output_bits", [8, 16])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_every_type_is_shown_from_black_to_full(pixel_type: str, output_bits: int, samples: int) -> None:
+    metadata = image(pixel_type, int("".join(filter(str.isdigit, pixel_type))), samples)
+    full = metadata.full_range or (-1e30, 2e30)
+    adjust = adjustment(metadata, (ChannelDisplay(*full),) * samples, output_bits)
+    values = np.array([full[0], full[0] / 2 + full[1] / 2, full[1]]).astype(pixel_type)
+    pixels = np.repeat(values.reshape(1, 3, 1), samples, axis=2)
+    shown = run(pixels, plan(adjust, crop=None, out_width=3, out_height=1))
+    top = 2**output_bits - 1
+    assert shown.dtype == f"uint{output_bits}"
+    np.testing.assert_allclose(shown[0, :, 0], [0, top / 2, top], atol=top / 254)
+    assert (shown == shown[..., :1]).all()
+
+
+@pytest.mark.parametrize("bits", range(1, 8))
+def test_few_bits_are_stretched(bits: int) -> None:
+    adjust = adjustment(image(bits=bits, samples=1), (ChannelDisplay(0, 2**bits - 1),), 8)
+    assert adjust is not None
+    values = np.arange(2**bits, dtype=np.uint8).reshape(1, -1, 1)
+    expected = [round(value * 255 / (2**bits - 1)) for value in range(2**bits)]
+    assert adjust(values).ravel().tolist() == expected
 
 
 def test_a_display_that_is_missing_is_refused() -> None:

@@ -24,11 +24,11 @@ from pims.processing.request import (
 SEEN = [(7, 90), (8, 91), (9, 92)]
 
 
-def image(bits: int = 8, samples: int = 3, channels: int = 1) -> ImageMetadata:
+def image(bits: int = 8, samples: int = 3, channels: int = 1, pixel_type: str | None = None) -> ImageMetadata:
     return ImageMetadata(
         width=10,
         height=10,
-        pixel_type="uint8" if bits <= 8 else "uint16",
+        pixel_type=pixel_type or ("uint8" if bits <= 8 else "uint16"),
         significant_bits=bits,
         n_samples=samples,
         n_concrete_channels=channels,
@@ -43,7 +43,7 @@ def seen() -> Sequence[tuple[int, int]]:
     return SEEN
 
 
-def displays(*ranges: tuple[int, int]) -> tuple[ChannelDisplay, ...]:
+def displays(*ranges: tuple[float, float]) -> tuple[ChannelDisplay, ...]:
     return tuple(ChannelDisplay(low, high) for low, high in ranges)
 
 
@@ -90,6 +90,57 @@ def test_the_histogram_is_asked_once() -> None:
 
     resolve_display(DisplaySettings(), image(16), counted, default=AutoBound.STRETCH_IMAGE)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("pixel_type", "bits"),
+    [("int8", 8), ("int16", 12), ("uint32", 24), ("int32", 32), ("float32", 32), ("float64", 64)],
+)
+@pytest.mark.parametrize("default", [None, AutoBound.AUTO_IMAGE, AutoBound.STRETCH_PLANE])
+def test_other_types_are_shown_from_the_lowest_to_the_highest_intensity_seen(
+    pixel_type: str, bits: int, default: AutoBound | None
+) -> None:
+    resolved = resolve_display(DisplaySettings(), image(bits, 3, 1, pixel_type), seen, default=default)
+    assert resolved == displays(*SEEN)
+
+
+@pytest.mark.parametrize("bits", range(1, 8))
+def test_few_bits_are_shown_over_what_they_can_hold(bits: int) -> None:
+    for default in (None, AutoBound.AUTO_IMAGE):
+        resolved = resolve_display(DisplaySettings(), image(bits, 1), never, default=default)
+        assert resolved == displays((0, 2**bits - 1))
+
+
+def test_a_channel_of_nothing_but_zero_is_black_and_of_another_constant_full() -> None:
+    def constants() -> Sequence[tuple[float, float]]:
+        return [(0, 0), (-7, -7), (30_000, 30_000)]
+
+    for pixel_type, bits in (("int16", 16), ("float32", 32)):
+        of = image(bits, 3, 1, pixel_type)
+        resolved = resolve_display(DisplaySettings(), of, constants, default=AutoBound.AUTO_IMAGE)
+        assert resolved == displays((0, 1), (-7, -7), (30_000, 30_000))
+
+
+@pytest.mark.parametrize(
+    ("pixel_type", "bits", "low", "high", "expected"),
+    [
+        ("uint8", 8, 1.6, 9.4, (2, 9)),
+        ("uint8", 8, -0.4, 1e300, (0, 255)),
+        ("int16", 12, -5000.0, 5000.0, (-2048, 2047)),
+        ("int8", 8, -7.2, -1.8, (-7, -2)),
+        ("uint32", 32, 0, 1e12, (0, 2**32 - 1)),
+        ("float32", 32, -0.25, 1.5, (-0.25, 1.5)),
+        ("float64", 64, -(10**17), 1e300, (-1e17, 1e300)),
+    ],
+)
+def test_decimals_are_rounded_for_integers_and_kept_for_real_numbers(
+    pixel_type: str, bits: int, low: float, high: float, expected: tuple[float, float]
+) -> None:
+    asked = DisplaySettings((low,), (high,))
+    resolved = resolve_display(asked, image(bits, 1, 1, pixel_type), never, default=None)
+    assert resolved == displays(expected)
+    wanted = float if pixel_type.startswith("float") else int
+    assert type(resolved[0].minimum) is type(resolved[0].maximum) is wanted
 
 
 def test_integers_are_clamped_to_what_the_image_can_hold() -> None:
@@ -161,6 +212,8 @@ def test_what_is_resolved_is_always_ordered_and_in_range(
         ("10, -20", (10, -20)),
         ("AUTO_IMAGE", (AutoBound.AUTO_IMAGE,)),
         ("12,STRETCH_PLANE", (12, AutoBound.STRETCH_PLANE)),
+        ("1.5,-.25,2e3,1E-300", (1.5, -0.25, 2000.0, 1e-300)),
+        ("1.7976931348623157e+308", (1.7976931348623157e308,)),
     ],
 )
 def test_intensities_are_read(text: str, expected: tuple[Intensity, ...]) -> None:
@@ -173,7 +226,10 @@ def test_intensities_are_read(text: str, expected: tuple[Intensity, ...]) -> Non
         ",",
         "10,",
         ",,10",
-        "1.5",
+        "1.5.2",
+        "1e999",
+        "-1e400",
+        "inf",
         "0x10",
         "1_000",
         "auto_image",
