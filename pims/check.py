@@ -6,13 +6,19 @@ import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pims.composition import import_options
+from pims.files.layout import upload_names
+from pims.formats.abstract import ReadContext
 from pims.formats.registry import FormatRegistry, discover_formats
+from pims.importer.inspection import Finding, Inspector
+from pims.importer.repair import Repairer
 from pims.settings import Settings, without_effect
 
-__all__ = ["check_installation"]
+__all__ = ["UploadsCheck", "check_installation", "check_uploads"]
 
 ENGINES = {
     "numpy": "numpy",
@@ -37,6 +43,42 @@ def check_installation(settings: Settings, tell: Callable[[str], None]) -> list[
         *_check_engines(tell),
         *_check_formats(discover_formats(), tell),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsCheck:
+    """What is done with the uploads of a ROOT."""
+
+    digests: bool = False
+    """Read every file from one end to the other."""
+    repair: bool = False
+
+
+def check_uploads(
+    root: Path, settings: Settings, how: UploadsCheck, tell: Callable[[str], None]
+) -> list[str]:
+    """Look at every upload of a ROOT, and repair what is wrong if that is asked.
+
+    Returns a sentence for each thing that is wrong (still). Raises StorageError when ROOT can't be listed.
+    """
+    pending = settings.pending_path if root.resolve() == settings.root.resolve() else root / ".pending"
+    context = ReadContext(limits=settings.limits)
+    inspector = Inspector(discover_formats(), context, digests=how.digests, complete=how.repair)
+    findings: dict[Path, list[Finding]] = {}
+    for finding in inspector.root(root, pending):
+        findings.setdefault(finding.directory, []).append(finding)
+    tell(f"{root}: {len(upload_names(root))} uploads")
+    if not how.repair:
+        return [str(finding) for found in findings.values() for finding in found]
+    repairer = Repairer(inspector, import_options(settings))
+    wrong = []
+    for path, found in findings.items():
+        left = repairer.repair(path, found)
+        for finding in found:
+            if finding not in left:
+                tell(f"repaired: {finding.directory.name}: {finding.sentence}")
+        wrong += [str(finding) for finding in left]
+    return wrong
 
 
 def _check_directories(settings: Settings, tell: Callable[[str], None]) -> Iterator[str]:

@@ -163,7 +163,7 @@ def test_a_failed_import_is_exit_code_1_and_the_summary_counts_it(run: Run, tmp_
     (tmp_path / "text.txt").write_text("text")
     done = run("import", "text.txt")
     assert done.returncode == 1
-    assert "ERROR_FORMAT: The content is of none of the formats" in done.stdout
+    assert "ERROR_FORMAT during detecting format: The content is of none of the formats" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 imported, 0 skipped, 1 failed"
 
 
@@ -455,3 +455,46 @@ def test_what_runs_beside_the_server_ends_with_it(
 def test_main_is_the_server(serve: Callable[..., subprocess.Popen[str]], free_port: int) -> None:
     process = serve("--port", str(free_port), module="pims.main")
     assert wait_for(f"http://127.0.0.1:{free_port}/info", process) == 200
+
+
+def test_uploads_are_checked_and_repaired(call: Run, run: Run, folder: Path, tmp_path: Path) -> None:
+    assert run("import", folder).returncode == 0
+    root = tmp_path / "root"
+    done = call("check", root, "--digests")
+    assert (done.returncode, done.stdout) == (0, f"{root}: 2 uploads\neverything is in order\n")
+
+    # Made again, a manifest knows no other name than that on the disk: the one without a space.
+    first, second = sorted(uploads(tmp_path), key=lambda upload: (upload / "a.toy").exists())
+    (first / "processed" / "histogram").write_bytes(b"noise")
+    (second / "processed" / "manifest.json").unlink()
+    for done in (call("check", root), call("check")):
+        assert done.returncode == 1
+        wrong = [line for line in done.stdout.splitlines() if line.startswith("WRONG: ")]
+        assert len(wrong) == 2
+        assert any(f"{first.name}: the histogram is not usable" in line for line in wrong)
+        assert any(f"{second.name}: has no manifest" in line for line in wrong)
+        assert all("pims check --repair" in line for line in wrong)
+
+    done = call("check", root, "--repair")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("repaired: upload-") == 2
+    assert call("check", root, "--digests").returncode == 0
+    assert run("import", folder).stdout.splitlines()[-1] == "0 imported, 2 skipped, 0 failed"
+
+
+def test_what_can_not_be_repaired_stays_wrong(call: Run, run: Run, folder: Path, tmp_path: Path) -> None:
+    assert run("import", folder / "b é.toy").returncode == 0
+    (upload,) = uploads(tmp_path)
+    (original,) = upload.glob("*.toy")
+    os.truncate(original, 50)
+    done = call("check", tmp_path / "root", "--repair")
+    assert done.returncode == 1
+    assert "the original has 50 bytes" in done.stdout
+    assert "import the image again" in done.stdout
+    assert original.stat().st_size == 50
+
+
+def test_a_folder_to_check_that_is_not_there_is_wrong_usage(call: Run, tmp_path: Path) -> None:
+    done = call("check", tmp_path / "missing")
+    assert done.returncode == 2
+    assert "there is no folder" in done.stderr

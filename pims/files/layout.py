@@ -6,6 +6,7 @@
     ROOT/upload-<uuid>/processed/original.<ID>          ORIGINAL   relative link to the upload
     ROOT/upload-<uuid>/processed/visualisation.<ID>     SPATIAL    link to the original, or converted
     ROOT/upload-<uuid>/processed/histogram              HISTOGRAM
+    ROOT/upload-<uuid>/processed/overviews              the tiers above the coarsest stored one, if needed
     ROOT/upload-<uuid>/processed/manifest.json
 """
 
@@ -65,6 +66,14 @@ class UploadDirectory:
     @property
     def histogram(self) -> Path:
         return self.processed / "histogram"
+
+    @property
+    def overviews(self) -> Path:
+        return self.processed / "overviews"
+
+    def inside(self, path: Path) -> str:
+        """A file of the upload as a manifest names it."""
+        return path.relative_to(self.path).as_posix()
 
     def original(self, format_id: str) -> Path:
         return self.processed / f"original.{format_id}"

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Hashable
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
 
 from pims.cache.object import SimpleDataCache, cached_property
 from pims.errors import CorruptFile, RepresentationNotFound
 from pims.files.layout import UploadDirectory
 from pims.files.manifest import Manifest
 from pims.files.source import LocalSource
-from pims.formats.abstract import AbstractFormat
+from pims.formats.abstract import AbstractFormat, AbstractReader
 from pims.images.histogram import read_channel_bounds
+from pims.images.overviews import Overviews, WithOverviews
 from pims.model.metadata import ImageMetadata
 from pims.model.planes import Plane
 from pims.model.pyramid import Pyramid, Tier
-from pims.processing.pipeline import AdjustIntensities, adjustment
-from pims.processing.request import AutoBound, DisplaySettings, resolve_display
+from pims.processing.pipeline import AdjustIntensities, StretchIntensities, adjustment
+from pims.processing.request import AutoBound, Bounds, DisplaySettings, resolve_display
 
 __all__ = ["OpenedImage"]
+
+Adjustment: TypeAlias = AdjustIntensities | StretchIntensities
 
 MAX_ADJUSTMENTS = 64
 """Display settings that are remembered resolved; viewers ask many tiles with the same ones."""
@@ -31,7 +37,12 @@ class OpenedImage(SimpleDataCache):
     """
 
     def __init__(
-        self, directory: UploadDirectory, manifest: Manifest, source: LocalSource, spatial: AbstractFormat
+        self,
+        directory: UploadDirectory,
+        manifest: Manifest,
+        source: LocalSource,
+        spatial: AbstractFormat,
+        overviews: Overviews | None = None,
     ) -> None:
         super().__init__()
         self.directory = directory
@@ -44,8 +55,15 @@ class OpenedImage(SimpleDataCache):
         except ValueError as error:
             raise CorruptFile(f"{directory.manifest.name}: {error}") from error
         self.spatial = spatial
-        self.reader = spatial.reader
+        self.reader: AbstractReader = spatial.reader
         self.pyramid: Pyramid = spatial.pyramid
+        """The tiers of the image itself: what clients count."""
+        self.reading_pyramid = self.pyramid
+        """These and the tiers of the overviews: what pixels are read from."""
+        if overviews is not None:
+            self.reader = WithOverviews(spatial, overviews)
+            self.reading_pyramid = overviews.above(spatial.pyramid)
+        self._overviews = overviews
         self.normalized_pyramid: Pyramid = spatial.normalized_pyramid
         self.stored_tiers = tuple(self._stored_tier(tier) for tier in self.normalized_pyramid.tiers)
         """By normalized level, the stored tier that has the same size and the same tiles, or None."""
@@ -54,11 +72,11 @@ class OpenedImage(SimpleDataCache):
         self._source = source
         self.views: dict[Hashable, Any] = {}
         """What a caller remembers about ways to look at this image; it goes when the image is closed."""
-        self._adjustments: dict[tuple[DisplaySettings, AutoBound | None, int], AdjustIntensities | None] = {}
+        self._adjustments: dict[tuple[DisplaySettings, AutoBound | None, int], Adjustment | None] = {}
 
     def adjustment(
         self, asked: DisplaySettings, default: AutoBound | None, output_bits: int
-    ) -> AdjustIntensities | None:
+    ) -> Adjustment | None:
         """What shows the channels as asked; None when all pixel values stay as stored.
 
         Raises InvalidParameter, UnsupportedFeature, CorruptFile (the stored histogram is damaged).
@@ -74,7 +92,7 @@ class OpenedImage(SimpleDataCache):
             self._adjustments[key] = found
             return found
 
-    def _intensity_bounds(self) -> Sequence[tuple[int, int]]:
+    def _intensity_bounds(self) -> Bounds:
         return self._histogram_bounds
 
     @property
@@ -83,15 +101,16 @@ class OpenedImage(SimpleDataCache):
         return self.is_in_cache("_histogram_bounds")
 
     @cached_property
-    def _histogram_bounds(self) -> Sequence[tuple[int, int]]:
-        """(lowest, highest) intensity by channel; the full range for an upload without histogram."""
+    def _histogram_bounds(self) -> Bounds:
+        """(lowest, highest) intensity by channel; for an upload without histogram the full range, or 0 to 1
+        for real numbers."""
         try:
             return read_channel_bounds(self.directory.histogram)
         except RepresentationNotFound:
-            return ((0, (1 << self.metadata.significant_bits) - 1),) * self.metadata.n_channels
+            return (self.metadata.full_range or (0.0, 1.0),) * self.metadata.n_channels
 
     def _stored_tier(self, normalized: Tier) -> Tier | None:
-        for tier in self.pyramid.tiers:
+        for tier in self.reading_pyramid.tiers:
             if (tier.width, tier.height) == (normalized.width, normalized.height):
                 same_tiles = (tier.tile_width, tier.tile_height) == (
                     normalized.tile_width,
@@ -100,9 +119,27 @@ class OpenedImage(SimpleDataCache):
                 return tier if same_tiles else None
         return None
 
+    def read_associated(self, name: str, out_width: int, out_height: int) -> NDArray[Any]:
+        """The picture `name` stored beside the image (height, width, samples), at least that large if it is.
+
+        Raises RepresentationNotFound, FileError, StorageError.
+        """
+        readers = {
+            "label": self.reader.read_label,
+            "macro": self.reader.read_macro,
+            "thumb": self.reader.read_thumbnail,
+        }
+        # A conversion holds the image alone.
+        read = readers.get(name) if self.manifest.conversion is None else None
+        pixels = None if read is None else read(out_width, out_height)
+        if pixels is None:
+            raise RepresentationNotFound(name)
+        return pixels
+
     def close(self) -> None:
-        """Close the reader and the file."""
-        try:
-            self.spatial.close()
-        finally:
-            self._source.close()
+        """Close the reader and the files."""
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._source.close)
+            closing.callback(self.spatial.close)
+            if self._overviews is not None:
+                closing.callback(self._overviews.close)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import stat
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from pims.errors import (
     CorruptFile,
     FormatNotFound,
     ImageNotFound,
+    PimsError,
     RepresentationNotFound,
     StorageError,
     UnsupportedFeature,
@@ -20,8 +23,12 @@ from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractFormat, ReadContext
 from pims.formats.registry import FormatRegistry
 from pims.images.image import OpenedImage
+from pims.images.isolated import Helpers, IsolatedFormat, needs_isolation
+from pims.images.overviews import Overviews
 
 __all__ = ["Opener"]
+
+logger = logging.getLogger("pims.images")
 
 
 class Opener:
@@ -34,6 +41,7 @@ class Opener:
         self.root = root
         self.registry = registry
         self._context = context
+        self._helpers = Helpers()
         self._listing: dict[str, tuple[int, Manifest]] = {}
         self._listing_lock = threading.Lock()
 
@@ -70,18 +78,41 @@ class Opener:
     def open(self, directory: UploadDirectory, manifest: Manifest) -> OpenedImage:
         """Open the SPATIAL representation. Raises RepresentationNotFound, FileError, StorageError."""
         path = directory.spatial(manifest.spatial_format)
-        source = LocalSource(self._contained(directory, path))
-        try:
+        with ExitStack() as opened:
+            source = LocalSource(self._contained(directory, path))
+            opened.callback(source.close)
             fmt = self._format(manifest.spatial_format)
-            spatial = fmt(source, series=manifest.series, context=self._context)
-            try:
-                return OpenedImage(directory, manifest, source, spatial)
-            except BaseException:
-                spatial.close()
-                raise
-        except BaseException:
-            source.close()
-            raise
+            spatial = self._spatial(fmt, source, manifest.series)
+            opened.callback(spatial.close)
+            overviews = self._overviews(directory, manifest, spatial)
+            if overviews is not None:
+                opened.callback(overviews.close)
+            image = OpenedImage(directory, manifest, source, spatial, overviews)
+            opened.pop_all()  # the image closes them
+            return image
+
+    def _overviews(
+        self, directory: UploadDirectory, manifest: Manifest, spatial: AbstractFormat
+    ) -> Overviews | None:
+        """The overviews of an image; none for one that has none, or whose file is damaged or missing."""
+        if directory.inside(directory.overviews) not in manifest.digests:
+            return None
+        try:
+            source = LocalSource(self._contained(directory, directory.overviews))
+            return Overviews(spatial, source, self.registry, self._context)
+        except PimsError as error:
+            logger.warning(
+                "%s: opened without its overviews (%s); pims check --repair writes them again",
+                directory.path.name,
+                error,
+            )
+            return None
+
+    def _spatial(self, fmt: type[AbstractFormat], source: LocalSource, series: int) -> AbstractFormat:
+        """The image, read here or, when its format asks for it, in another process."""
+        if needs_isolation(fmt):
+            return IsolatedFormat(fmt, source, self._helpers, series=series, context=self._context)
+        return fmt(source, series=series, context=self._context)
 
     def _format(self, identifier: str) -> type[AbstractFormat]:
         try:

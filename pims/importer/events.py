@@ -25,6 +25,8 @@ class ImportStep(StrEnum):
     DETECTING_FORMAT = "DETECTING_FORMAT"
     CHECKING_INTEGRITY = "CHECKING_INTEGRITY"
     CONVERTING = "CONVERTING"
+    WRITING_OVERVIEWS = "WRITING_OVERVIEWS"
+    """Only of images whose coarsest stored tier does not fit in one tile."""
     COMPUTING_HISTOGRAM = "COMPUTING_HISTOGRAM"
     DEPLOYING = "DEPLOYING"
 

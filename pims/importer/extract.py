@@ -45,13 +45,15 @@ def copy_with_digest(source: Path, destination: Path, progress: Callable[[float]
 
     Raises
     ------
-    StorageError : the disk refuses, `destination` exists, or the file changed its length meanwhile
+    StorageError : the disk refuses, `destination` exists, or the file was written meanwhile
     """
     digest = hashlib.sha256()
     with LocalSource(source) as file, _new_file(destination) as writing:
+        before = os.fstat(file.fileno())
         done, shares = 0, hasattr(os, "copy_file_range")
-        while done < file.size:
-            length = min(CHUNK, file.size - done)
+        size = before.st_size
+        while done < size:
+            length = min(CHUNK, size - done)
             copied = _share(file.fileno(), writing, length, done) if shares else 0
             shares = copied > 0
             with _told(f"{source.name}: reading failed"):
@@ -62,10 +64,11 @@ def copy_with_digest(source: Path, destination: Path, progress: Callable[[float]
                 _write_at(destination, writing, data, done)
             digest.update(data)
             done += len(data)
-            progress(done / file.size)
-        if os.fstat(file.fileno()).st_size != file.size:
+            progress(done / size)
+        after = os.fstat(file.fileno())
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise StorageError(f"{source.name} changed while it was copied; import it when it is whole.")
-        return file.size, digest.hexdigest()
+        return size, digest.hexdigest()
 
 
 @contextmanager

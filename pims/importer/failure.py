@@ -15,7 +15,10 @@ STATUS_OF_STEP = {
     ImportStep.DETECTING_FORMAT: ImportStatus.ERROR_FORMAT,
     ImportStep.CHECKING_INTEGRITY: ImportStatus.ERROR_INTEGRITY,
     ImportStep.CONVERTING: ImportStatus.ERROR_CONVERSION,
+    ImportStep.WRITING_OVERVIEWS: ImportStatus.ERROR_INTEGRITY,
 }
+
+WITHOUT_DECODER = (ImportStep.EXTRACTING_DATA, ImportStep.DEPLOYING)
 
 ADVICE = {
     errno.ENOSPC: "free some space and import the file again",
@@ -74,7 +77,8 @@ def signal_sentence(number: int, step: ImportStep) -> str:
         name = signal.Signals(number).name
     except ValueError:
         name = "unknown"
-    return f"decoder stopped (signal {number}, {name}) during {step.words}"
+    who = "the process" if step in WITHOUT_DECODER else "decoder"
+    return f"{who} stopped (signal {number}, {name}) during {step.words}"
 
 
 def time_sentence(seconds: float, step: ImportStep) -> str:

@@ -55,7 +55,9 @@ class ImportOptions:
     threads: int | None = None
     """That encode a conversion; none: one per core."""
     histogram_length: int = 1024
-    """Pixels a side of what the histogram is computed from."""
+    """Pixels a side of what the histogram of a large image is computed from."""
+    histogram_pixels: int = 1 << 20
+    """Pixels up to which an image is counted whole."""
     name: str | None = None
     """The file's name as its user knows it; none: the name of the source."""
     directory: str | None = None
@@ -139,8 +141,16 @@ class _Import:
                 if image.need_conversion:
                     with self._during(ImportStep.CONVERTING) as progress:
                         manifest = self._convert(image, manifest, progress)
-        with self._during(ImportStep.COMPUTING_HISTOGRAM) as progress:
-            self._compute_histogram(manifest, progress)
+        with self._open_spatial(manifest) as spatial:
+            manifest = self._write_overviews(spatial, manifest)
+            with self._during(ImportStep.COMPUTING_HISTOGRAM) as progress:
+                import_histogram(
+                    spatial,
+                    self.private.histogram,
+                    self.options.histogram_length,
+                    progress,
+                    max_pixels=self.options.histogram_pixels,
+                )
         with self._during(ImportStep.DEPLOYING):
             self._publish(manifest)
         return self._result(ImportStatus.DEPLOYED, f"{self.private.path.name}/{self.file_name}")
@@ -209,7 +219,7 @@ class _Import:
             )
         self._check_conversion(image, destination, spatial_format)
         fsync_path(destination)
-        digests = {str(destination.relative_to(self.private.path)): digest_of(destination)}
+        digests = {self.private.inside(destination): digest_of(destination)}
         return replace(manifest, spatial_format=spatial_format, conversion=conversion, digests=digests)
 
     def _check_conversion(self, image: AbstractFormat, destination: Path, expected: str) -> None:
@@ -230,12 +240,26 @@ class _Import:
                             f"to {getattr(after, name)}."
                         )
 
-    def _compute_histogram(self, manifest: Manifest, progress: Callable[[float], None]) -> None:
+    @contextmanager
+    def _open_spatial(self, manifest: Manifest) -> Iterator[AbstractFormat]:
+        """What will be displayed, opened anew: nothing that the checks decoded is kept in memory."""
         converted = self.private.spatial(manifest.spatial_format)
         path = converted if manifest.conversion else self.private.path / self.file_name
         fmt = self.registry.get(manifest.spatial_format)
         with LocalSource(path) as source, self._open(fmt, source) as image:
-            import_histogram(image, self.private.histogram, self.options.histogram_length, progress)
+            yield image
+
+    def _write_overviews(self, image: AbstractFormat, manifest: Manifest) -> Manifest:
+        """The tiers that are missing above the coarsest one, if any."""
+        from pims.importer.overviews import overviews_spec, write_overviews
+
+        spec = overviews_spec(image, self.options.lossless_codec)
+        if spec is None:
+            return manifest
+        path = self.private.overviews
+        with self._during(ImportStep.WRITING_OVERVIEWS) as progress:
+            write_overviews(image, path, spec, threads=self.options.threads, progress=progress)
+        return replace(manifest, digests={**manifest.digests, self.private.inside(path): digest_of(path)})
 
     def _link(self, manifest: Manifest) -> None:
         """Relative links: ROOT can be moved. ORIGINAL points at the upload, SPATIAL at what is displayed."""
@@ -247,14 +271,15 @@ class _Import:
     def _publish(self, manifest: Manifest) -> None:
         """Everything on the disk, then one rename."""
         self._link(manifest)
-        digests = {**manifest.digests, "processed/histogram": digest_of(self.private.histogram)}
+        digests = {
+            **manifest.digests,
+            self.private.inside(self.private.histogram): digest_of(self.private.histogram),
+        }
         replace(manifest, digests=digests).write(self.private.manifest)
         fsync_path(self.private.processed)
-        assert self.claim is not None
-        self.claim.hide()
         fsync_path(self.private.path)
-        self.private.path.rename(self.options.root / self.private.path.name)
-        self.claim.close()
+        assert self.claim is not None
+        self.claim.publish(self.options.root / self.private.path.name)
         self.claim = None
         try:
             fsync_path(self.options.root)

@@ -36,7 +36,7 @@ def check_integrity(image: AbstractFormat, progress: Callable[[float], None]) ->
     """
     check_metadata(image)
     places = sum(len(_places(tier)) for tier in image.pyramid.tiers)
-    total = places + image.main_imd.n_planes - 1 + 4
+    total = places + image.main_imd.n_planes - 1 + 5
     for done, _ in enumerate(_reading_all(image), start=1):
         progress(min(1.0, done / total))
 
@@ -98,6 +98,8 @@ def _reading_all(image: AbstractFormat) -> Iterator[None]:
     _check_associated(image, "label", image.reader.read_label)
     yield
     _check_associated(image, "macro", image.reader.read_macro)
+    yield
+    _check_associated(image, "thumb", image.reader.read_thumbnail)
     yield
 
 

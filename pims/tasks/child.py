@@ -27,6 +27,7 @@ from types import FrameType
 
 from pims.errors import CorruptFile, StorageError
 from pims.files.atomic import write_all
+from pims.files.claim import wait_released
 from pims.files.layout import UploadDirectory
 from pims.files.manifest import Manifest
 from pims.formats.registry import FormatRegistry, discover_formats
@@ -49,8 +50,10 @@ __all__ = ["ImportServer", "left_behind", "main"]
 
 logger = logging.getLogger("pims.tasks")
 
-PRELOADED = ("numpy", "cv2", "pims.importer.convert", "pims.importer.histogram")
+PRELOADED = ("numpy", "cv2", "pims.importer.convert", "pims.importer.histogram", "pims.importer.overviews")
 LOG_LINE = "%(levelname)s %(name)s: %(message)s"
+KILL_SECONDS = 5.0
+"""How long a process that was killed may take to end what the kernel does for it."""
 MAX_LINE = 1 << 20
 """Bytes of one message; a worker that sends more has lost its mind."""
 
@@ -238,6 +241,7 @@ class ImportServer:
 
 def left_behind(root: Path, pending: Path, job: Job, failure: ImportResult) -> ImportResult:
     """Clean up after a process that was ended; its image may have been published just before."""
+    wait_released(pending / job.directory, KILL_SECONDS)
     shutil.rmtree(pending / job.directory, ignore_errors=True)
     try:
         manifest = Manifest.read(UploadDirectory(root / job.directory).manifest)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from pims.files.claim import Claim, remove_abandoned
+from pims.files.claim import Claim, abandoned, remove_abandoned, wait_released
 
 
 def claim_and_die(path: Path) -> None:
@@ -60,11 +62,42 @@ def test_a_directory_that_exists_is_not_claimed(tmp_path: Path) -> None:
 
 def test_a_published_directory_has_no_sign_and_outlives_its_maker(tmp_path: Path) -> None:
     claim = Claim(tmp_path / "a")
-    claim.hide()
-    claim.path.rename(tmp_path / "b")
-    claim.close()
+    claim.publish(tmp_path / "b")
     remove_abandoned(tmp_path)
     assert list((tmp_path / "b").iterdir()) == []
+    assert not claim.path.exists()
+
+
+def test_a_directory_whose_publication_fails_is_claimed_still(tmp_path: Path) -> None:
+    claim = Claim(tmp_path / "a")
+    with pytest.raises(OSError, match="No such file"):
+        claim.publish(tmp_path / "missing" / "b")
+    remove_abandoned(tmp_path)
+    assert claim.path.is_dir()
+    wait_released(claim.path, 0)
+    claim.remove()
+
+
+@pytest.mark.parametrize("sign", [None, ".claim.new"])
+def test_a_directory_without_its_sign_is_abandoned_after_a_while(tmp_path: Path, sign: str | None) -> None:
+    path = tmp_path / "upload-begun"
+    path.mkdir()
+    if sign:
+        (path / sign).touch()
+    (tmp_path / "another's").mkdir()
+    assert abandoned(tmp_path) == []
+    long_ago = time.time() - 100
+    for each in tmp_path.iterdir():
+        os.utime(each, (long_ago, long_ago))
+    assert abandoned(tmp_path) == [path]
+    remove_abandoned(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["another's"]
+
+
+def test_who_waits_for_a_claim_goes_on_when_its_process_has_ended(tmp_path: Path) -> None:
+    claim_and_die(tmp_path / "upload-dead")
+    wait_released(tmp_path / "upload-dead", 60)
+    wait_released(tmp_path / "missing", 60)
 
 
 def test_without_locks_nothing_is_ever_taken_for_abandoned(
@@ -80,6 +113,5 @@ def test_without_locks_nothing_is_ever_taken_for_abandoned(
         claim = Claim(tmp_path / "a")
     remove_abandoned(tmp_path)
     assert claim.path.is_dir()
-    claim.hide()
     claim.remove()
     assert list(tmp_path.iterdir()) == []

@@ -217,7 +217,7 @@ def test_what_a_reader_does_wrong_is_found_before_publishing(
         ({"samples": 1, "channels": 3}, "3 channels"),
         ({"samples": 2}, "2 samples"),
         ({"samples": 4}, "4 samples"),
-        ({"dtype": "uint32"}, "uint32"),
+        ({"dtype": "float16", "bits": 8}, "float16"),
     ],
     ids=str,
 )
@@ -415,7 +415,7 @@ def test_a_stack_gets_a_histogram_of_every_channel(importing: Importing, toys: A
 def test_a_damaged_copy_is_a_storage_error_of_the_import(
     importing: Importing, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, max_pixels: int) -> None:
         raise StorageError("The copy vanished.")
 
     monkeypatch.setattr(flow, "import_histogram", fail)

@@ -79,7 +79,7 @@ def test_of_a_tile_of_any_size_only_the_last_rows_are_read(
     ("change", "error"),
     [
         ({"width": 0}, CorruptFile),
-        ({"pixel_type": "float32"}, UnsupportedFeature),
+        ({"pixel_type": "float32"}, CorruptFile),
         ({"significant_bits": 9}, CorruptFile),
         ({"significant_bits": 0}, CorruptFile),
         ({"width": 301}, CorruptFile),
