@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,26 +21,37 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 import pims
-from pims.api.answer import ImageAnswerer
+from pims.api.answer import ImageAnswerer, Threads
 from pims.api.authorize import Authorizer, Gate, LoopbackAuthorizer, NetworkAuthorizer
 from pims.api.boundary import Boundary
 from pims.api.errors import install_handlers
 from pims.api.fastpath import FastPath
+from pims.api.metric_layout import Gauge
+from pims.api.metrics import METRICS_DIRECTORY, Metrics
 from pims.api.params.size import SizeLimits
+from pims.api.readiness import Readiness
+from pims.api.request_log import RequestLog
 from pims.api.router import api_router
 from pims.api.schemas.problem import ProblemBody
 from pims.api.services import Services
 from pims.composition import Composition
+from pims.log import configure_logging
 from pims.settings import Auth, Settings
 from pims.tasks.parent import die_with_parent
 
 __all__ = ["app_from_environment", "create_app", "documented_app"]
+
+logger = logging.getLogger("pims.application")
 
 DESCRIPTION = """\
 Tiles, thumbnails, windows and metadata of microscopy images, whatever their format.
 
 Errors are `application/problem+json`. Every path that answers GET answers HEAD.
 """
+SAMPLE_SECONDS = 1.0
+"""How old what other processes know of this one may be."""
+OPEN_PATHS = ("/ping", "/health/live", "/health/ready")
+"""Answered without credentials."""
 END_SECONDS = 2.0
 """How long renders may still run after the last request was answered or given up."""
 PUBLIC_SETTINGS = (
@@ -50,18 +66,26 @@ PUBLIC_SETTINGS = (
     "output_size_limit",
 )
 """What /info tells: no secret, no path, no address. A new setting is not told before it stands here."""
-REQUEST_HEADERS = ("Authorization", "If-None-Match", "X-Annotation-Origin", "X-Image-Size-Safety")
-RESPONSE_HEADERS = ("ETag", "X-Image-Size-Limit", "X-Pims-Cache")
+REQUEST_HEADERS = (
+    "Authorization",
+    "If-None-Match",
+    "X-Annotation-Origin",
+    "X-Image-Size-Safety",
+    "X-Request-ID",
+)
+RESPONSE_HEADERS = ("ETag", "X-Image-Size-Limit", "X-Pims-Cache", "X-Request-ID")
 
 
-def create_app(composition: Composition, *, owns_process: bool = False) -> FastPath:
+def create_app(
+    composition: Composition, *, owns_process: bool = False, metrics: Metrics | None = None
+) -> FastPath:
     """The application that answers for `composition`, and closes it when it shuts down.
 
     The fast path is around everything else: what a framework does for every request costs as much as a tile.
     `owns_process` says that the process is there for it alone: it ends soon after the application did,
-    whatever is still being rendered.
+    whatever is still being rendered. What is counted goes to `metrics`.
     """
-    app = documented_app(composition, owns_process=owns_process)
+    app = documented_app(composition, owns_process=owns_process, metrics=metrics)
     services: Services = app.state.services
     return FastPath(
         app,
@@ -71,8 +95,10 @@ def create_app(composition: Composition, *, owns_process: bool = False) -> FastP
     )
 
 
-def documented_app(composition: Composition, *, owns_process: bool = False) -> FastAPI:
-    """Every route, without the fast path; `app.state.services` is what the routes work with."""
+def documented_app(
+    composition: Composition, *, owns_process: bool = False, metrics: Metrics | None = None
+) -> FastAPI:
+    """Every route, without the fast path; `app.state` has what the routes work with."""
     settings = composition.settings
     base = settings.api_base_path
     app: FastAPI = FastAPIOffline(
@@ -87,7 +113,10 @@ def documented_app(composition: Composition, *, owns_process: bool = False) -> F
         redirect_slashes=False,
         lifespan=_lifespan(composition, owns_process=owns_process),
     )
-    app.state.services = _services(composition, _authorizer(settings))
+    app.state.metrics = metrics or Metrics()
+    app.state.readiness = Readiness(settings.root.absolute(), lambda: _renders(composition))
+    _watch(app.state.metrics, composition)
+    app.state.services = _services(composition, _authorizer(settings), app.state.metrics)
     app.include_router(api_router(base))
     _publish_openapi(app, base)
     install_handlers(app)
@@ -98,15 +127,39 @@ def documented_app(composition: Composition, *, owns_process: bool = False) -> F
 def app_from_environment() -> FastPath:
     """The application configured by the environment, for the server. Raises ConfigurationError.
 
-    A server process among several ends with the one that started it, even when that one is killed.
+    A server process among several ends with the one that started it, even when that one is killed. They
+    count together in the directory that the first one made.
     """
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         die_with_parent(parent.pid)
-    return create_app(Composition(Settings.load()), owns_process=True)
+    settings = Settings.load()
+    configure_logging(settings.log_config_file, debug=settings.debug)
+    return create_app(Composition(settings), owns_process=True, metrics=_shared_metrics())
 
 
-def _services(composition: Composition, authorizer: Authorizer) -> Services:
+def _shared_metrics() -> Metrics:
+    directory = os.environ.get(METRICS_DIRECTORY)
+    try:
+        return Metrics(Path(directory) if directory else None)
+    except OSError as error:
+        logger.warning("this process counts for itself, not with the others: %s", error.strerror)
+        return Metrics()
+
+
+def _watch(metrics: Metrics, composition: Composition) -> None:
+    threads = (composition.render_threads, composition.large_render_threads)
+    metrics.watch(Gauge.IMAGES_OPEN, lambda: len(composition.pool))
+    metrics.watch(Gauge.RENDERS_WAITING, lambda: sum(some.waiting for some in threads))
+
+
+def _renders(composition: Composition) -> bool:
+    """Whether every render thread that was started lives."""
+    threads = (composition.render_threads, composition.large_render_threads)
+    return all(some.is_working for some in threads)
+
+
+def _services(composition: Composition, authorizer: Authorizer, metrics: Metrics) -> Services:
     settings = composition.settings
     return Services(
         registry=composition.registry,
@@ -116,9 +169,10 @@ def _services(composition: Composition, authorizer: Authorizer) -> Services:
         answerer=ImageAnswerer(
             composition.pool,
             authorizer,
-            composition.render_threads,
+            Threads(composition.render_threads, composition.large_render_threads),
             max_age=settings.image_response_cache_control_max_age,
             cache_bytes=settings.response_cache_bytes,
+            metrics=metrics,
         ),
         size_limits=SizeLimits(
             settings.output_size_limit,
@@ -165,9 +219,10 @@ def _publish_openapi(app: FastAPI, base: str) -> None:
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    """From the inside out: access, then CORS, whose preflights bring no credentials, then the boundary."""
+    """From the inside out: access, CORS, whose preflights bring no credentials, the boundary, the log."""
     services: Services = app.state.services
-    app.add_middleware(Gate, authorizer=services.authorizer, open_paths=(f"{settings.api_base_path}/ping",))
+    open_paths = [f"{settings.api_base_path}{path}" for path in OPEN_PATHS]
+    app.add_middleware(Gate, authorizer=services.authorizer, open_paths=open_paths)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -177,6 +232,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             expose_headers=RESPONSE_HEADERS,
         )
     app.add_middleware(Boundary)
+    app.add_middleware(RequestLog, metrics=app.state.metrics)
 
 
 def _lifespan(composition: Composition, *, owns_process: bool) -> Any:
@@ -185,14 +241,39 @@ def _lifespan(composition: Composition, *, owns_process: bool) -> Any:
         # What was loaded until now stays until the end: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        if owns_process:
+            _drain_on_sigterm(app.state.readiness)
+        sampling = asyncio.create_task(_sample(app.state.metrics))
         try:
             yield
         finally:
+            sampling.cancel()
             if owns_process:
                 _end_soon()
             composition.close(wait=not owns_process)
 
     return lifespan
+
+
+async def _sample(metrics: Metrics) -> None:
+    """Keep what other processes can see of this one up to date."""
+    while True:
+        metrics.sample()
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def _drain_on_sigterm(readiness: Readiness) -> None:
+    """Say that no more requests are wanted, before the server does with the signal what it always did."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        readiness.drain()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _end_soon() -> None:

@@ -21,16 +21,19 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from pims.check import check_installation
+from pims.check import UploadsCheck, check_installation, check_uploads
 from pims.composition import import_limits, import_options
 from pims.errors import ConfigurationError, PimsError
 from pims.files.claim import Claim
 from pims.files.layout import upload_names
+from pims.formats.facts import FormatFacts
 from pims.formats.registry import discover_formats
 from pims.importer.events import ImportResult, ImportStatus, ImportStep, StdoutListener, printable
 from pims.importer.failure import explain
+from pims.importer.progress import ProgressLine
+from pims.log import configure_logging
 from pims.settings import Settings, without_effect
 from pims.tasks.local import ImportProcesses
 from pims.tasks.parent import die_with_parent
@@ -99,7 +102,12 @@ def command_line() -> argparse.ArgumentParser:
     formats.add_argument("--json", action="store_true", help="print a JSON list")
     formats.set_defaults(command=_formats)
 
-    check = commands.add_parser("check", help="say whether settings, directories and libraries are in order")
+    check = commands.add_parser(
+        "check", help="say whether settings, directories, libraries and uploads are in order"
+    )
+    check.add_argument("path", nargs="?", metavar="ROOT", help="look at the uploads of this folder only")
+    check.add_argument("--digests", action="store_true", help="read all files and compare their digests")
+    check.add_argument("--repair", action="store_true", help="repair what can be; no original is touched")
     check.set_defaults(command=_check)
 
     demo = commands.add_parser("demo", help="make a demonstration slide")
@@ -160,15 +168,19 @@ def _import_files(
     settings: Settings, sources: list[Path], failures: Iterable[ImportResult] = (), *, as_json: bool
 ) -> int:
     """Import the files and print how each ended, after the failures that are known before."""
-    progress = StdoutListener(sys.stderr if as_json else sys.stdout)
-    listener = progress if len(sources) <= VERBOSE_FILES else None
+    stream = sys.stderr if as_json else sys.stdout
+    line_of_progress = ProgressLine(stream) if stream.isatty() else None
+    told = StdoutListener(stream) if len(sources) <= VERBOSE_FILES else None
     failed_before = list(failures)
     results: list[ImportResult] = []
-    with ImportProcesses(import_options(settings), import_limits(settings), listener=listener) as processes:
+    limits, listener = import_limits(settings), line_of_progress or told
+    with ImportProcesses(import_options(settings), limits, listener=listener) as processes:
         for result in chain(failed_before, processes.run(sources)):
             results.append(result)
             counted = f"[{len(results)}/{len(failed_before) + len(sources)}]"
             line = json.dumps(result.as_dict()) if as_json else f"{counted} {_told(result)}"
+            if line_of_progress is not None:
+                line_of_progress.clear()
             print(line, flush=True)
     if not as_json:
         imported = sum(result.status is ImportStatus.DEPLOYED for result in results)
@@ -185,7 +197,9 @@ def _told(result: ImportResult) -> str:
     elif result.status is ImportStatus.SKIPPED:
         text = f"was imported already: {result.path}"
     else:
-        text = f"{result.status}: {result.error}"
+        during = result.step.words
+        known = during in str(result.error)
+        text = f"{result.status}{'' if known else f' during {during}'}: {result.error}"
     warnings = "".join(f" (warning: {warning})" for warning in result.warnings)
     return printable(f"{result.source}: {text}{warnings}")
 
@@ -226,36 +240,29 @@ def _demo(given: argparse.Namespace) -> int:
 
 def _formats(given: argparse.Namespace) -> int:
     registry = discover_formats()
-    facts = [_facts(fmt) for fmt in registry]
+    formats = [FormatFacts.of(fmt) for fmt in registry]
     if given.json:
-        print(json.dumps(facts, indent=1))
+        print(json.dumps([facts.as_dict() for facts in formats], indent=1))
     else:
-        for fact in facts:
-            print(f"{fact['id']:<16} {fact['name']} ({fact['plugin']})")
+        for facts in formats:
+            print(f"{facts.id:<12} {facts.conversion:<7} {facts.name} ({facts.plugin})")
     for failure in registry.failures:
         print(f"{failure.package} could not be loaded: {failure.reason}", file=sys.stderr)
     return OK
-
-
-def _facts(fmt: Any) -> dict[str, Any]:
-    return {
-        "id": fmt.get_identifier(),
-        "name": fmt.get_name(),
-        "remarks": fmt.get_remarks(),
-        "extensions": list(fmt.extensions),
-        "readable": fmt.is_readable(),
-        "writable": fmt.is_writable(),
-        "importable": fmt.is_importable(),
-        "convertible": fmt.is_convertible(),
-        "plugin": fmt.get_plugin_name(),
-    }
 
 
 # pims check -------------------------------------------------------------------------------------------
 
 
 def _check(given: argparse.Namespace) -> int:
-    wrong = check_installation(Settings.load(), print)
+    if given.path is not None and not (given.path and Path(given.path).is_dir()):
+        return _wrong(f"there is no folder {given.path!r}")
+    settings = Settings.load()
+    wrong = [] if given.path else check_installation(settings, print)
+    root = Path(given.path) if given.path else settings.root
+    if root.is_dir():
+        how = UploadsCheck(digests=given.digests, repair=given.repair)
+        wrong += check_uploads(root, settings, how, lambda line: print(printable(line), flush=True))
     for sentence in wrong:
         print(f"WRONG: {printable(sentence)}")
     print("something is wrong" if wrong else "everything is in order")
@@ -271,6 +278,7 @@ def _serve(given: argparse.Namespace) -> int:
         return _wrong(f"--images: there is no file or folder {given.images!r}")
     if not _is_folder(settings.root):
         return _wrong(f"ROOT: {settings.root} is no folder and can't be made")
+    configure_logging(settings.log_config_file, debug=settings.debug)
     for sentence in without_effect():
         print(sentence, file=sys.stderr)
     port = _free_port(settings.host, settings.port)
@@ -291,28 +299,30 @@ def _is_folder(path: Path) -> bool:
 
 
 def _run_server(settings: Settings, port: int) -> None:
-    import uvicorn
+    from pims.api.metrics import METRICS_DIRECTORY
+    from pims.api.processes import counting_directory, run_processes
 
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     address = f"http://{host}:{port}{settings.api_base_path}"
     print(f"PIMS: {address}/   API documentation: {address}/docs", flush=True)
-    uvicorn.run(
-        "pims.application:app_from_environment",
-        factory=True,
-        host=settings.host,
-        port=port,
-        workers=settings.workers,
-        loop="uvloop",
-        http="pims.api.http_protocol:BoundedHttpProtocol",
-        ws="none",
-        proxy_headers=False,  # X-Forwarded-For is anybody's word, and addresses decide who may ask
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        server_header=False,
-        access_log=False,
-        log_level="warning",
-    )
+    with counting_directory() as directory:
+        _put_into_environment(**{METRICS_DIRECTORY: directory or ""})
+        run_processes(
+            "pims.application:app_from_environment",
+            host=settings.host,
+            port=port,
+            workers=settings.workers,
+            loop="uvloop",
+            http="pims.api.http_protocol:BoundedHttpProtocol",
+            ws="none",
+            proxy_headers=False,  # X-Forwarded-For is anybody's word, and addresses decide who may ask
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+        )
 
 
 def _free_port(host: str, port: int) -> int:

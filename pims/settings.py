@@ -42,10 +42,7 @@ NOT_USED: Mapping[str, str] = {
     "CACHE_URL": "the cache is in memory, see RESPONSE_CACHE_BYTES",
     "CHECKER_RESOLUTION_FILE": "what a file is, its content says; there is no order of plug-ins",
     "DATASET_PATH": "this version imports from the command line only",
-    "DEBUG": "this version has no such mode",
     "DEFAULT_ANNOTATION_ORIGIN": "this version draws no annotations",
-    "LOG_CONFIG_FILE": "this version logs warnings and errors to standard error",
-    "MAX_PIXELS_COMPLETE_HISTOGRAM": "only MAX_LENGTH_COMPLETE_HISTOGRAM decides",
     "PENDING_PATH": "this version takes no uploads; imports are made in WRITING_PATH",
     "TASK_QUEUE_ENABLED": "this version imports in processes of this machine",
     "TASK_QUEUE_URL": "this version imports in processes of this machine",
@@ -121,8 +118,27 @@ class Settings(BaseSettings):
     response_cache_bytes: int = Field(
         64 << 20, ge=0, description="Bytes of encoded responses one server process keeps."
     )
+    log_config_file: Path | None = Field(
+        None,
+        description="File that says what the server logs, and how, for Python's logging.config.dictConfig: "
+        "JSON, or YAML where PyYAML is installed. By default warnings and errors go to standard error.",
+    )
+    debug: bool = Field(
+        False,
+        description="Whether the server logs everything, as logging-debug.yml says, unless "
+        "LOG_CONFIG_FILE is named.",
+    )
     render_threads: int = Field(
         0, ge=0, le=256, description="Threads of one server process that decode and encode; 0: one per core."
+    )
+    render_memory: int = Field(
+        512 << 20,
+        ge=1 << 20,
+        description="Bytes that the large images one server process makes at a time may need together; one "
+        "that needs more is made alone, what comes meanwhile is refused with 503.",
+    )
+    render_patience: float = Field(
+        30.0, gt=0, le=3600, description="Seconds a request waits for its turn before it is refused with 503."
     )
     max_decode_pixels: int = Field(
         1_000_000_000, ge=1, description="Pixels of the largest image that can only be decoded as a whole."
@@ -137,8 +153,11 @@ class Settings(BaseSettings):
         4 << 30, ge=1 << 30, le=1 << 60, description="Address space of one import, in bytes."
     )
     import_time_limit: float = Field(3600.0, gt=0, le=864_000, description="Seconds one import may take.")
+    max_pixels_complete_histogram: int = Field(
+        1 << 20, ge=1, description="Pixels up to which the histogram of an image counts every pixel."
+    )
     max_length_complete_histogram: int = Field(
-        1024, ge=1, description="Longest side, in pixels, of the image the histogram is computed from."
+        1024, ge=1, description="Longest side, in pixels, of what a larger image is counted from."
     )
 
     @classmethod

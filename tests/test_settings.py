@@ -51,6 +51,7 @@ def test_an_empty_value_is_no_value(tmp_path: Path) -> None:
         ({"PORT": "http"}, "PORT: "),
         ({"PORT": "70000"}, "PORT: "),
         ({"WORKERS": "0"}, "WORKERS: "),
+        ({"DEBUG": "app:*"}, "DEBUG: "),
         ({"AUTH": "none"}, "AUTH: "),
         ({"AUTH": "accounts"}, "AUTH: accounts are not in this version; use off or network"),
         ({"AUTH": "network"}, "AUTH: network needs AUTH_NETWORKS or AUTH_SECRET"),
