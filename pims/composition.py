@@ -28,7 +28,9 @@ class Composition:
         self.context = ReadContext(settings.limits, TileCache(settings.tile_cache_bytes))
         self.opener = Opener(settings.root.absolute(), self.registry, self.context)
         self.pool = ImagePool(self.opener, settings.memory_lru_cache_capacity)
-        self.render_threads = RenderThreads(settings.render_threads or os.cpu_count() or 1)
+        patience = settings.render_patience
+        self.render_threads = RenderThreads(settings.render_threads or os.cpu_count() or 1, patience=patience)
+        self.large_render_threads = RenderThreads(1, patience=patience, budget=settings.render_memory)
 
     def close(self, *, wait: bool = True) -> None:
         """Drop the renders that wait, let those that run end, close all images.
@@ -36,6 +38,7 @@ class Composition:
         Without `wait`, an image that is being rendered is closed when that ends.
         """
         self.render_threads.close(wait=wait)
+        self.large_render_threads.close(wait=wait)
         self.pool.close()
 
 
@@ -48,6 +51,7 @@ def import_options(settings: Settings) -> ImportOptions:
         lossless_codec=settings.conversion_lossless,
         jpeg_quality=settings.conversion_jpeg_quality,
         histogram_length=settings.max_length_complete_histogram,
+        histogram_pixels=settings.max_pixels_complete_histogram,
     )
 
 

@@ -18,7 +18,8 @@
     │   ├── UnsupportedFeature      a valid file, with something this version can't read
     │   ├── CorruptFile             the file contradicts itself or ends too early
     │   └── LimitExceeded           honest or not, it asks for more than the limits allow
-    └── StorageError                the disk refused (full, permission, vanished)
+    ├── StorageError                the disk refused (full, permission, vanished)
+    └── Overloaded                  there is too much to do at the moment
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
     "NoMatchingFormat",
     "NotFoundError",
     "OutputTooLarge",
+    "Overloaded",
     "PimsError",
     "RepresentationNotFound",
     "RequestError",
@@ -148,3 +150,7 @@ class LimitExceeded(FileError):
 
 class StorageError(PimsError):
     """The disk refused: full, no permission, or something vanished."""
+
+
+class Overloaded(PimsError):
+    """There is too much to do at the moment; the same request may be answered later."""

@@ -20,6 +20,8 @@ the stored file can't be read            409     the request is right and the st
                                                  repeating it won't help before the image is imported
                                                  again, and no server should be restarted for it
 the disk refused                         503     with Retry-After: it may be back soon
+too much to do at the moment             503     with Retry-After
+not ready, asked whether it is           503     with Retry-After
 anything else                            500     a bug; the text is generic, the log has the reason
 =======================================  ======  ====================================================
 
@@ -56,6 +58,7 @@ from pims.errors import (
     LimitExceeded,
     NotFoundError,
     OutputTooLarge,
+    Overloaded,
     PimsError,
     RepresentationNotFound,
     RequestError,
@@ -68,6 +71,7 @@ __all__ = [
     "PROBLEM_TYPE",
     "Kind",
     "NotAcceptable",
+    "NotReady",
     "Problem",
     "Unauthenticated",
     "UntrustedHost",
@@ -96,6 +100,10 @@ class NotAcceptable(RequestError):
         super().__init__(f"None of the accepted types can be given; these can: {', '.join(supported)}.")
         self.accept = accept
         self.supported = tuple(supported)
+
+
+class NotReady(PimsError):
+    """This process can't do its work at the moment."""
 
 
 class Unauthenticated(AccessDenied):
@@ -138,6 +146,8 @@ KINDS: Mapping[type[Exception], Kind] = {
     FileError: Kind(409, "unreadable-image", "The stored image can't be read"),
     LimitExceeded: Kind(400, "limit-exceeded", "More than the limits allow"),
     StorageError: Kind(503, "storage-unavailable", "Storage unavailable"),
+    Overloaded: Kind(503, "overloaded", "The server is busy"),
+    NotReady: Kind(503, "not-ready", "Not ready"),
     RequestValidationError: Kind(422, "validation", "Validation error"),
 }
 """The nearest ancestor of an exception that is listed decides; everything else is a 500."""
@@ -173,7 +183,8 @@ def problem(cause: Exception | int, instance: str) -> Problem:
     """
     error = HTTPException(cause) if isinstance(cause, int) else cause
     status, type_uri, title = _kind(error)
-    detail = _bounded(GENERIC.get(status) or _detail(error), MAX_DETAIL)
+    told = None if isinstance(error, (NotReady, Overloaded)) else GENERIC.get(status)
+    detail = _bounded(told or _detail(error), MAX_DETAIL)
     body = {
         "type": type_uri,
         "title": title,

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import re
 from asyncio import Future
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from logging import INFO
+from time import perf_counter
+from types import MappingProxyType
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pims.api.answer import Answer, Conditions, ImageAnswerer
+from pims.api.answer import Answer, Conditions, ImageAnswerer, large_bytes
 from pims.api.boundary import NO_SNIFFING
 from pims.api.conditional import TagSeries
+from pims.api.errors import instance_of, problem
+from pims.api.metric_layout import RequestKind
 from pims.api.negotiation import Preference, negotiate
 from pims.api.params.display import display_from_query
 from pims.api.params.tile import TileAddress
-from pims.errors import AccessDenied
+from pims.api.request_log import REQUEST_ID_HEADER, access, log_access, request_id_of
+from pims.errors import AccessDenied, Overloaded
 from pims.images.image import OpenedImage
 from pims.images.render import TileRequest, stored_tier, tile_pyramid
 from pims.model.pyramid import Tier
@@ -32,7 +40,8 @@ TILE = (
     r"(?:ti/([0-9]{1,15})|tx/([0-9]{1,9})/ty/([0-9]{1,9}))(?:\.(jpg|png|webp))?"
 )
 VARY_ORIGIN = (b"vary", b"Origin")
-LOOKED_AT = frozenset({b"accept", b"if-none-match", b"cache-control", b"origin"})
+LOOKED_AT = frozenset({b"accept", b"if-none-match", b"cache-control", b"origin", REQUEST_ID_HEADER})
+NOTHING: Mapping[str, str] = MappingProxyType({})
 UNCONDITIONAL = Conditions(varies=False)
 LOOKED = "pims.looked"
 """Key of a scope for what became of `FastPath.look`, when the server called it before the application."""
@@ -54,6 +63,8 @@ class TileView:
     tags: TagSeries
     stored: Tier | None
     """The tier whose stored tiles may be sent as they are."""
+    needed: int
+    """Bytes to make one of the tiles, 0 when they are few."""
 
     @classmethod
     def of(
@@ -78,7 +89,7 @@ class TileView:
         tier = pyramid.tiers[level]
         first = TileRequest(address.normalized, level, 0, 0, display.settings, media_type)
         tags = TagSeries(image.identity, f"{first.tier_key()}/")
-        return cls(tier.columns, tier.rows, first, tags, stored_tier(image, first))
+        return cls(tier.columns, tier.rows, first, tags, stored_tier(image, first), large_bytes(image, first))
 
 
 class FastPath:
@@ -90,19 +101,23 @@ class FastPath:
         """`varies_by_origin`: whether pages of some other origins may use the API."""
         self.app = app
         self._answerer = answerer
+        self._metrics = answerer.metrics
         self.protection = (NO_SNIFFING, VARY_ORIGIN) if varies_by_origin else (NO_SNIFFING,)
         """Headers that every answer has besides its own."""
         self._match = re.compile(re.escape(base_path) + TILE).fullmatch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            found = scope.pop(LOOKED) if LOOKED in scope else self.look(scope)
-            answer = found if found is None or isinstance(found, Answer) else await _made(found)
-            if answer is not None:
-                status, headers, body = answer
+            began = perf_counter()
+            found: Answer | Future[Answer] | None = scope.pop(LOOKED) if LOOKED in scope else self.look(scope)
+            if isinstance(found, Future):
+                found = await self._made(scope, found)
+            if found is not None:
+                status, headers, body = found
                 headers += self.protection
                 await send({"type": "http.response.start", "status": status, "headers": headers})
                 await send({"type": "http.response.body", "body": body})
+                self.answered(scope, status, len(body), began)
                 return
         await self.app(scope, receive, send)
 
@@ -115,9 +130,30 @@ class FastPath:
         match = self._match(scope["path"]) if scope["method"] == "GET" else None
         return None if match is None else self._found(scope, match)
 
+    def outcome(self, scope: Scope, made: Future[Answer]) -> Answer | None:
+        """The answer that came of a making that is done, as `look` gives it."""
+        error = None if made.cancelled() else made.exception()
+        if isinstance(error, Overloaded):  # it waited for its turn already
+            return Answer(*problem(error, instance_of(scope)))
+        # Whatever else is wrong, the documented route finds it again and says so.
+        return None if made.cancelled() or error is not None else made.result()
+
+    def answered(self, scope: Scope, status: int, size: int, began: float) -> None:
+        """Count an answer of `size` bytes to a request that came when `perf_counter` was `began`."""
+        seconds = perf_counter() - began
+        self._metrics.count(RequestKind.TILE, status, size, seconds)
+        if access.isEnabledFor(INFO):
+            log_access(scope, status, size, seconds, request_id_of(scope["headers"]))
+
+    async def _made(self, scope: Scope, making: Future[Answer]) -> Answer | None:
+        with suppress(Exception):
+            await making
+        return self.outcome(scope, making)
+
     def _found(self, scope: Scope, match: re.Match[str]) -> Answer | Future[Answer] | None:
         accept = if_none_match = None
         no_store = False
+        told = NOTHING
         for name, value in scope["headers"]:
             if name not in LOOKED_AT:
                 continue
@@ -127,6 +163,8 @@ class FastPath:
                 if_none_match = value
             elif name == b"cache-control":
                 no_store = no_store or b"no-store" in value.lower()
+            elif name == REQUEST_ID_HEADER and not told:
+                told = {"x-request-id": (request_id_of(((name, value),)) or b"").decode("ascii")}
             else:
                 return None  # lists over several headers, answers that need the headers of CORS
         try:
@@ -136,8 +174,8 @@ class FastPath:
         lease = self._answerer.pool.lease_open(match[1])
         if lease is None:
             return None
-        if match[8] is None or if_none_match is not None or no_store:
-            conditions = Conditions(match[8] is None, if_none_match, no_store)
+        if match[8] is None or if_none_match is not None or no_store or told:
+            conditions = Conditions(match[8] is None, if_none_match, no_store, told)
         else:
             conditions = UNCONDITIONAL
         try:
@@ -148,7 +186,11 @@ class FastPath:
         if isinstance(found, Answer):
             lease.release()
             return found
-        return self._answerer.make(lease, *found, conditions)
+        request, tag, needed = found
+        try:
+            return self._answerer.make(lease, request, tag, conditions, needed)
+        except (RuntimeError, Overloaded):
+            return None  # the documented route says so
 
     def _at_once(
         self,
@@ -157,8 +199,8 @@ class FastPath:
         image: OpenedImage,
         accept: bytes | None,
         conditions: Conditions,
-    ) -> Answer | tuple[TileRequest, str]:
-        """The answer if nothing has to be waited for, otherwise what is asked and its tag."""
+    ) -> Answer | tuple[TileRequest, str, int]:
+        """The answer if nothing has to be waited for, otherwise what is asked, its tag and what it needs."""
         _, kind, reference, level, index, column, row, extension = match.groups()
         view_key = (kind, reference, level, extension or accept, query)
         view: TileView | None = image.views.get(view_key)
@@ -182,15 +224,9 @@ class FastPath:
                     view.stored, x, y, image.default_plane, may_block=False
                 )
             except BlockingIOError:
-                return view.first._replace(column=x, row=y), tag  # read in a thread, which may wait
+                return view.first._replace(column=x, row=y), tag, 0  # read in a thread, which may wait
             if stored is not None:
+                self._metrics.stored_tile()
                 return self._answerer.found(view.first.media_type, tag, conditions, stored.data)
         request = view.first._replace(column=x, row=y)
-        return self._answerer.known(image, request, tag, conditions) or (request, tag)
-
-
-async def _made(making: Future[Answer]) -> Answer | None:
-    try:
-        return await making
-    except Exception:  # noqa: BLE001 - whatever is wrong, the documented route finds it again and says so
-        return None
+        return self._answerer.known(image, request, tag, conditions) or (request, tag, view.needed)

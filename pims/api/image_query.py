@@ -14,11 +14,20 @@ from pims.api.params.display import DisplayQuery
 from pims.api.params.size import OutputSize, SizeLimits, SizeSafety
 from pims.api.params.tile import TileAddress
 from pims.api.params.window import WindowArea
-from pims.errors import InvalidParameter
+from pims.errors import InvalidParameter, RepresentationNotFound
 from pims.images.image import OpenedImage
-from pims.images.render import ThumbRequest, TileRequest, WindowRequest, tile_pyramid
+from pims.images.render import AssociatedRequest, ThumbRequest, TileRequest, WindowRequest, tile_pyramid
+from pims.model.pyramid import Pyramid
 
-__all__ = ["ClientHeaders", "thumb_query", "tile_query", "window_query"]
+__all__ = [
+    "ClientHeaders",
+    "associated_query",
+    "resized_query",
+    "thumb_query",
+    "tile_query",
+    "whole",
+    "window_query",
+]
 
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -78,7 +87,7 @@ def thumb_query(
     display: DisplayQuery,
     extension: str | None,
 ) -> ImageQuery:
-    """The whole image at a size. Raises NotAcceptable."""
+    """The whole image at a size, for people. Raises NotAcceptable."""
     media_type = negotiate(extension, headers.accept, Preference.VISUALISATION)
     told: dict[str, str] = {}
 
@@ -93,6 +102,54 @@ def thumb_query(
     return ImageQuery(filepath, make_request, headers.conditions(extension, told))
 
 
+def resized_query(
+    headers: ClientHeaders,
+    filepath: str,
+    size: OutputSize,
+    limits: SizeLimits,
+    display: DisplayQuery,
+    extension: str | None,
+) -> ImageQuery:
+    """The whole image at a size, for programs. Raises NotAcceptable."""
+    media_type = negotiate(extension, headers.accept, Preference.PROCESSING)
+    told: dict[str, str] = {}
+
+    def make_request(image: OpenedImage) -> WindowRequest:
+        display.check_supported(image.metadata)
+        base = image.pyramid.base
+        width, height = size.resolve(base.region, base, image.pyramid)
+        width, height, resized = limits.apply(width, height, headers.size_safety)
+        told.update(resized)
+        return WindowRequest(base.region, base, width, height, display.settings, media_type)
+
+    return ImageQuery(filepath, make_request, headers.conditions(extension, told))
+
+
+def associated_query(
+    headers: ClientHeaders, filepath: str, name: str, size: OutputSize, limits: SizeLimits
+) -> ImageQuery:
+    """The picture of the label or of the whole glass slide. Raises NotAcceptable."""
+    media_type = negotiate(None, headers.accept, Preference.VISUALISATION)
+    told: dict[str, str] = {}
+
+    def make_request(image: OpenedImage) -> AssociatedRequest:
+        stored = next((found for found in image.metadata.associated if found.name == name), None)
+        if stored is None:
+            raise RepresentationNotFound(name)
+        tier = Pyramid.of([(stored.width, stored.height, stored.width, stored.height)]).base
+        width, height = size.resolve(tier.region, tier, image.pyramid)
+        width, height, resized = limits.apply(width, height, headers.size_safety)
+        told.update(resized)
+        return AssociatedRequest(name, width, height, media_type)
+
+    return ImageQuery(filepath, make_request, headers.conditions(None, told))
+
+
+def whole(query: ImageQuery) -> ImageQuery:
+    """The same asked by POST: such an answer is always given whole."""
+    return query._replace(conditions=query.conditions._replace(if_none_match=None))
+
+
 def window_query(
     headers: ClientHeaders,
     filepath: str,
@@ -102,7 +159,7 @@ def window_query(
     display: DisplayQuery,
     extension: str | None,
 ) -> ImageQuery:
-    """A rectangle at a size, asked by POST: such an answer is always given whole. Raises NotAcceptable."""
+    """A rectangle at a size. Raises NotAcceptable."""
     media_type = negotiate(extension, headers.accept, Preference.VISUALISATION)
     told: dict[str, str] = {}
 
@@ -114,8 +171,7 @@ def window_query(
         told.update(resized)
         return WindowRequest(region, tier, width, height, display.settings, media_type)
 
-    conditions = headers.conditions(extension, told)._replace(if_none_match=None)
-    return ImageQuery(filepath, make_request, conditions)
+    return ImageQuery(filepath, make_request, headers.conditions(extension, told))
 
 
 def _safety(text: str) -> SizeSafety:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -15,6 +16,8 @@ from pims.errors import UnsupportedParameter
 
 __all__ = ["IMAGE_RESPONSES", "Extension", "image_response"]
 
+CLIENT_CLOSED_REQUEST = 499
+"""In the log, of a request whose client did not wait for its answer."""
 IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The image.",
@@ -38,8 +41,27 @@ Extension = Annotated[str | None, Depends(_extension)]
 
 
 async def image_response(request: Request, query: ImageQuery) -> Response:
-    """The answer to a query as FastAPI wants it. Raises what ImageAnswerer.answer raises."""
-    answer = await services_of(request).answerer.answer(request.scope, query)
+    """The answer to a query as FastAPI wants it. Raises what ImageAnswerer.answer raises.
+
+    When the client goes away meanwhile, the work for it stops or is not begun.
+    """
+    making = asyncio.ensure_future(services_of(request).answerer.answer(request.scope, query))
+    leaving = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((making, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        if not making.done():
+            making.cancel()
+    if not making.done():
+        return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody reads it
+    answer = making.result()
     response = Response(answer.body, status_code=answer.status)
     response.raw_headers = answer.headers
     return response
+
+
+async def _disconnected(request: Request) -> None:
+    """Ends when the client is gone. The body of the request was read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from pims.api.routes import files, formats, home, metadata, server, thumb, tiles, window
+from pims.api.routes import (
+    associated,
+    files,
+    formats,
+    health,
+    home,
+    metadata,
+    metrics,
+    resized,
+    server,
+    thumb,
+    tiles,
+    window,
+)
 
 __all__ = ["api_router"]
 
-RESOURCES = (server, formats, files, metadata, tiles, thumb, window, home)
+RESOURCES = (
+    server,
+    health,
+    metrics,
+    formats,
+    files,
+    metadata,
+    tiles,
+    associated,  # before thumb: its last part may be that word
+    thumb,
+    resized,
+    window,
+    home,
+)
 
 
 def api_router(base_path: str) -> APIRouter:

@@ -6,38 +6,41 @@ where that saves work, run through the pipeline, and encoded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numpy.typing import NDArray
-
-from pims.errors import LimitExceeded
-from pims.formats.abstract import covering_region, reduction_for
 from pims.images.image import OpenedImage
+from pims.images.reading import Abandoned, Reading, View
 from pims.model.encoded import EncodedTile
 from pims.model.geometry import Region
 from pims.model.pyramid import Pyramid, Tier
 from pims.processing.encode import encode, max_bits
 from pims.processing.pipeline import plan, run
 from pims.processing.request import AutoBound, DisplaySettings
+from pims.processing.resize import resize
 
 __all__ = [
     "RENDER_EPOCH",
+    "AssociatedRequest",
     "RenderRequest",
     "ThumbRequest",
     "TileRequest",
     "WindowRequest",
+    "needed_bytes",
     "render",
     "stored_tier",
     "stored_tile",
     "tile_pyramid",
 ]
 
-RENDER_EPOCH = 1
+RENDER_EPOCH = 2
 """Raised whenever the same request would give other pixels than before: it is part of every ETag."""
-MAX_READ_BYTES = 2 << 30
-"""Decoded bytes one request may need at once."""
 JPEG = "image/jpeg"
+
+
+def _never() -> bool:
+    return False
 
 
 class TileRequest(NamedTuple):
@@ -92,7 +95,21 @@ class WindowRequest:
         return f"window/{place}/{self.width}/{self.height}/{self.display}/{self.media_type}"
 
 
-RenderRequest = TileRequest | ThumbRequest | WindowRequest
+@dataclass(frozen=True, slots=True)
+class AssociatedRequest:
+    """A picture stored beside the image, at a size: 8 bits."""
+
+    name: str
+    width: int
+    height: int
+    media_type: str
+
+    def key(self) -> str:
+        return f"associated/{self.name}/{self.width}/{self.height}/{self.media_type}"
+
+
+PlaneRequest = TileRequest | ThumbRequest | WindowRequest
+RenderRequest = TileRequest | ThumbRequest | WindowRequest | AssociatedRequest
 
 
 def tile_pyramid(image: OpenedImage, *, normalized: bool) -> Pyramid:
@@ -105,7 +122,7 @@ def stored_tier(image: OpenedImage, request: TileRequest) -> Tier | None:
 
     That takes a request for JPEG without any processing, and a tier with the same size and tiles.
     """
-    if request.media_type != JPEG or image.metadata.bits != 8:
+    if request.media_type != JPEG or image.metadata.pixel_type != "uint8":
         return None
     tier = _same_tiles(image, request)
     if tier is None or image.adjustment(request.display, AutoBound.AUTO_IMAGE, 8) is not None:
@@ -126,27 +143,48 @@ def stored_tile(image: OpenedImage, request: TileRequest, *, may_block: bool = T
     )
 
 
-def render(image: OpenedImage, request: RenderRequest) -> bytes:
+def render(image: OpenedImage, request: RenderRequest, *, stop: Callable[[], bool] = _never) -> bytes:
     """Read, process and encode. Blocks: not for an event loop.
 
-    Raises InvalidParameter, LimitExceeded, FileError, StorageError.
+    Raises InvalidParameter, LimitExceeded, FileError, StorageError; Abandoned when `stop` says so.
     """
-    match request:
-        case TileRequest():
-            same = _same_tiles(image, request)
-            if same is not None:
-                return _stored_pixels(image, request, same)
-            tier = tile_pyramid(image, normalized=request.normalized).tiers[request.level]
-            region = tier.tile_region(request.column, request.row)
-            view = _View(tier, region, region.width, region.height, tier.scale_x, tier.scale_y)
-            return _encoded(image, view, request.display, AutoBound.AUTO_IMAGE, 8, request.media_type)
-        case ThumbRequest():
-            view = _View.sized(image.pyramid.base, image.pyramid.base.region, request.width, request.height)
-            return _encoded(image, view, request.display, AutoBound.AUTO_IMAGE, 8, request.media_type)
-        case WindowRequest():
-            view = _View.sized(request.tier, request.region, request.width, request.height)
-            bits = min(max_bits(request.media_type), 16 if image.metadata.significant_bits > 8 else 8)
-            return _encoded(image, view, request.display, None, bits, request.media_type)
+    if isinstance(request, AssociatedRequest):
+        return _associated(image, request)
+    if isinstance(request, TileRequest):
+        same = _same_tiles(image, request)
+        if same is not None:
+            return _stored_pixels(image, request, same)
+    view = _view(image, request)
+    default, bits = _intensities(image, request)
+    adjust = image.adjustment(request.display, default, bits)
+    reading = Reading.of(image, view)
+    reading.check(image)
+    pixels = reading.pixels(image, stop)
+    steps = plan(adjust, crop=reading.crop, out_width=view.width, out_height=view.height)
+    shown = run(pixels, steps)
+    del pixels
+    if stop():
+        raise Abandoned
+    return encode(shown, request.media_type)
+
+
+def needed_bytes(image: OpenedImage, request: RenderRequest) -> int:
+    """About what `render` needs at once, in bytes: pixels as they are read, as they come out, encoded."""
+    if isinstance(request, AssociatedRequest):
+        return request.width * request.height * 3
+    view = _view(image, request)
+    reading = Reading.of(image, view)
+    _, bits = _intensities(image, request)
+    output = view.width * view.height * image.metadata.n_samples * bits // 8
+    same_size = reading.crop is None and reading.size == (view.width, view.height)
+    return reading.byte_size(image) + (0 if same_size else output) + output // 4
+
+
+def _intensities(image: OpenedImage, request: PlaneRequest) -> tuple[AutoBound | None, int]:
+    """The bounds of intensities that were not asked for, and the bits of the output."""
+    if not isinstance(request, WindowRequest):
+        return AutoBound.AUTO_IMAGE, 8
+    return None, min(max_bits(request.media_type), 16 if image.metadata.significant_bits > 8 else 8)
 
 
 def _same_tiles(image: OpenedImage, request: TileRequest) -> Tier | None:
@@ -157,86 +195,24 @@ def _same_tiles(image: OpenedImage, request: TileRequest) -> Tier | None:
 def _stored_pixels(image: OpenedImage, request: TileRequest, tier: Tier) -> bytes:
     """A tile of exactly the pixels that are stored: nothing to fit or to resize."""
     region = tier.tile_region(request.column, request.row)
-    _check_read(image, region.width * region.height)
     adjust = image.adjustment(request.display, AutoBound.AUTO_IMAGE, 8)
     pixels = image.reader.read_region(tier, region, image.default_plane)
     steps = plan(adjust, crop=None, out_width=region.width, out_height=region.height)
     return encode(run(pixels, steps), request.media_type)
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What is looked at and how large it comes out."""
-
-    tier: Tier
-    region: Region
-    """In pixels of `tier`."""
-    width: int
-    height: int
-    scale_x: float
-    """Base pixels that one pixel of the output may cover at most when it is read."""
-    scale_y: float
-
-    @classmethod
-    def sized(cls, tier: Tier, region: Region, width: int, height: int) -> _View:
-        """For an output of any size: one that fits a tier but for half a pixel is read from that tier,
-        whose size was rounded."""
-        if (width, height) == (region.width, region.height):
-            return cls(tier, region, width, height, tier.scale_x, tier.scale_y)
-        scale_x = region.width * tier.scale_x / max(width - 0.5, 0.5)
-        scale_y = region.height * tier.scale_y / max(height - 0.5, 0.5)
-        return cls(tier, region, width, height, scale_x, scale_y)
+def _associated(image: OpenedImage, request: AssociatedRequest) -> bytes:
+    pixels = image.read_associated(request.name, request.width, request.height)
+    return encode(resize(pixels, request.width, request.height), request.media_type)
 
 
-def _encoded(
-    image: OpenedImage,
-    view: _View,
-    display: DisplaySettings,
-    default: AutoBound | None,
-    output_bits: int,
-    media_type: str,
-) -> bytes:
-    adjust = image.adjustment(display, default, output_bits)
-    pixels, crop = _read(image, view)
-    steps = plan(adjust, crop=crop, out_width=view.width, out_height=view.height)
-    return encode(run(pixels, steps), media_type)
-
-
-def _read(image: OpenedImage, view: _View) -> tuple[NDArray[Any], tuple[float, float, float, float] | None]:
-    """Pixels that hold the view, and the rectangle of them that is the view (None: all of them)."""
-    tier = image.pyramid.most_appropriate_tier(view.scale_x, view.scale_y)
-    reduction = reduction_for(tier, view.scale_x, view.scale_y)
-    step_x, step_y = view.tier.scale_x / tier.scale_x, view.tier.scale_y / tier.scale_y
-    # Both sizes were rounded, maybe in opposite directions: what would lie mostly beyond the edge of the
-    # tier is fitted to it.
-    if (view.region.left + view.region.right) * step_x > 2 * tier.width:
-        step_x = view.tier.factor_x / tier.factor_x
-    if (view.region.top + view.region.bottom) * step_y > 2 * tier.height:
-        step_y = view.tier.factor_y / tier.factor_y
-    left, top = view.region.left * step_x, view.region.top * step_y
-    right, bottom = view.region.right * step_x, view.region.bottom * step_y
-    # Between stored pixels, the pixels around the rectangle count as well: tiles then join without a seam.
-    margin = 0 if left.is_integer() and top.is_integer() else reduction
-    region = covering_region(tier, reduction, left - margin, top - margin, right + margin, bottom + margin)
-    _check_read(image, region.width * region.height // reduction**2)
-    pixels = image.reader.read_region(tier, region, image.default_plane, reduction)
-    crop = (
-        (left - region.left) / reduction,
-        (top - region.top) / reduction,
-        (right - left) / reduction,
-        (bottom - top) / reduction,
-    )
-    aligned = abs(crop[0]) < 1e-3 and abs(crop[1]) < 1e-3
-    whole = view.region == image.pyramid.base.region  # every tier shows it, give or take its rounding
-    if whole or (aligned and pixels.shape[:2] == (view.height, view.width)):
-        return pixels, None  # the last row and column may stand for less than a whole pixel
-    return pixels, crop
-
-
-def _check_read(image: OpenedImage, pixel_count: int) -> None:
-    needed = pixel_count * image.metadata.n_samples * image.metadata.bits // 8
-    if needed > MAX_READ_BYTES:
-        raise LimitExceeded(
-            f"Reading this part of the image at this size needs {needed >> 20} MiB at once; "
-            "ask for a smaller part, or for a larger output of a smaller part."
-        )
+def _view(image: OpenedImage, request: PlaneRequest) -> View:
+    """What is looked at, and how large it comes out."""
+    if isinstance(request, TileRequest):
+        tier = tile_pyramid(image, normalized=request.normalized).tiers[request.level]
+        region = tier.tile_region(request.column, request.row)
+        return View(tier, region, region.width, region.height, tier.scale_x, tier.scale_y)
+    if isinstance(request, WindowRequest):
+        return View.sized(request.tier, request.region, request.width, request.height)
+    base = image.pyramid.base
+    return View.sized(base, base.region, request.width, request.height)

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from pims.api import http_protocol
 from pims.api.fastpath import FastPath
 from pims.api.http_protocol import BoundedHttpProtocol
 from pims.application import create_app
@@ -23,7 +24,7 @@ from pims.settings import Settings
 from pims.testing.slides import gradient, write_pyramid
 from tests.imported import import_slide
 
-DATE = re.compile(rb"\r\ndate: [^\r]*")
+CHANCE = re.compile(rb"\r\n(?:date|x-request-id): [^\r]*")
 STORED = "normalized-tile/zoom/2/ti/{}.jpg"
 REQUESTS = {
     "stored": ("GET", STORED.format(0), ""),
@@ -101,7 +102,7 @@ def ask(port: int, data: bytes, *, slowly: bool = False) -> bytes:
         while chunk := connection.recv(65536):
             answer += chunk
         sender.join(30)
-    return DATE.sub(b"", answer)
+    return CHANCE.sub(b"", answer)
 
 
 @pytest.fixture
@@ -182,3 +183,22 @@ def test_clients_that_go_away_leave_nothing_behind(app: FastPath, slide: str) ->
         while any(entry.leases for entry in pool._entries.values()) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not any(entry.leases for entry in pool._entries.values())
+
+
+def test_headers_that_do_not_arrive_are_not_waited_for(
+    app: FastPath, slide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.5)
+    whole = request(slide, "stored")
+    with serving(app, BoundedHttpProtocol) as port:
+        assert ask(port, b"") == b""
+        for sent, answered in ((b"GET /ping HT", 0), (whole + b"GET /ping HT", 1), (whole[:-2], 0)):
+            answer = ask(port, sent)
+            assert answer.count(b" 200 OK") == answered
+            assert b"408 Refused" in answer and b"did not arrive in time" in answer
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            for _ in range(4):  # each is in time, whatever they take together
+                connection.sendall(whole[:20])
+                time.sleep(0.3)
+                connection.sendall(whole[20:])
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")

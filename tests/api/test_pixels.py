@@ -101,6 +101,7 @@ def test_an_image_that_was_made_comes_from_the_cache(shared_client: Client, shar
         ({"level": 1, "length": 7}, (150, 100)),
         ({"length": 300, "bits": "AUTO", "colorspace": "AUTO", "annotations": []}, (300, 200)),
         ({"length": 300, "min_intensities": 5, "max_intensities": [200], "gammas": [1, 1.5, 2]}, (300, 200)),
+        ({"length": 300, "min_intensities": [-0.5, 1e1, 3.7], "max_intensities": "1.5e2"}, (300, 200)),
         ({"length": 300, "channels": [0, 1, 2], "z_slices": 0, "timepoints": None}, (300, 200)),
         ({"length": 300, "channels": "0:3"}, (300, 200)),
     ],
@@ -159,6 +160,8 @@ def test_a_window_may_be_a_stored_tile(
         ({"region": REGION, "length": 9, "gammas": [[1]]}, 400),
         ({"region": REGION, "length": 9, "gammas": {"a": 1}}, 400),
         ({"region": REGION, "length": 9, "min_intensities": [1, 2]}, 400),
+        ({"region": REGION, "length": 9, "min_intensities": "1e999"}, 400),
+        ({"region": REGION, "length": 9, "min_intensities": 1.5, "max_intensities": 1.4}, 400),
         ({"region": REGION, "length": 9, "bits": 8}, 422),
         ({"region": REGION, "length": 9, "colorspace": "GRAY"}, 422),
         ({"region": REGION, "length": 9, "colormaps": ["JET"]}, 422),
@@ -182,6 +185,14 @@ def test_what_is_wrong_in_a_body_is_said_to_be_there(shared_client: Client, shar
         answer = window(shared_client, shared_slide, {"region": REGION, "length": 9, **wrong})
         assert answer.status_code in (400, 422)
         assert answer.json()["errors"][0]["in"] == "body", wrong
+
+
+def test_decimals_are_rounded_for_images_of_integers(shared_client: Client, shared_slide: str) -> None:
+    url = f"/image/{shared_slide}/thumb.png"
+    whole = shared_client.get(f"{url}?min_intensities=10,20,30&max_intensities=200")
+    decimal = shared_client.get(f"{url}?min_intensities=10.4,19.6,3e1&max_intensities=200.0")
+    assert (whole.status_code, decimal.status_code) == (200, 200)
+    assert whole.content == decimal.content != shared_client.get(url).content
 
 
 def test_an_upload_without_histogram_is_stretched_over_its_full_range(

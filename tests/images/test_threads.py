@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from pims.errors import Overloaded
 from pims.images.threads import RenderThreads
 
 
@@ -107,3 +108,62 @@ def test_a_loop_that_is_gone_stops_no_thread(threads: RenderThreads) -> None:
         return await threads.submit(divmod, 5, 5)
 
     assert asyncio.run(main()) == (1, 0)
+
+
+def test_work_beyond_the_budget_is_refused_until_there_is_room() -> None:
+    threads = RenderThreads(1, budget=100)
+    gate = threading.Event()
+
+    async def main() -> None:
+        alone = threads.submit(gate.wait, 30, cost=1000)  # more than there is, but nothing else needs any
+        with pytest.raises(Overloaded):
+            threads.submit(gate.wait, cost=1)
+        free = threads.submit(divmod, 7, 2)
+        gate.set()
+        assert await alone and await free == (3, 1)
+        again = threading.Event()
+        both = [threads.submit(again.wait, 30, cost=50) for _ in range(2)]
+        with pytest.raises(Overloaded):
+            threads.submit(divmod, 7, 2, cost=1)
+        both[1].cancel()
+        again.set()
+        await both[0]
+        await threads.submit(divmod, 7, 2)
+        assert await threads.submit(divmod, 7, 2, cost=100) == (3, 1)
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_what_waited_too_long_is_given_up() -> None:
+    threads = RenderThreads(1, patience=0.05)
+    gate = threading.Event()
+
+    async def main() -> None:
+        running, waiting = threads.submit(gate.wait, 30), threads.submit(gate.wait)
+        await asyncio.sleep(0.2)
+        gate.set()
+        assert await running
+        with pytest.raises(Overloaded):
+            await waiting
+
+    asyncio.run(main())
+    threads.close()
+
+
+def test_stoppable_work_learns_that_nobody_waits(threads: RenderThreads) -> None:
+    noticed = threading.Event()
+
+    def work(*, stop: Callable[[], bool]) -> None:
+        while not stop():
+            time.sleep(0.005)
+        noticed.set()
+
+    async def main() -> None:
+        submitted = threads.submit(work, stoppable=True)
+        await asyncio.sleep(0.05)
+        assert not noticed.is_set()
+        submitted.cancel()
+
+    asyncio.run(main())
+    assert noticed.wait(10)

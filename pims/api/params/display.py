@@ -99,8 +99,9 @@ async def display_parameters(
     min_intensities: Annotated[
         str,
         Query(
-            description="Intensities shown black: one for all channels or one per channel; integers, "
-            "AUTO_IMAGE, AUTO_PLANE, STRETCH_IMAGE or STRETCH_PLANE."
+            description="Intensities shown black: one for all channels or one per channel; numbers such as "
+            "`12`, `-0.5` or `1e3`, AUTO_IMAGE, AUTO_PLANE, STRETCH_IMAGE or STRETCH_PLANE. For images of "
+            "integers a decimal is rounded."
         ),
     ] = "",
     max_intensities: Annotated[

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pims.api.params.display import DisplayQuery, display_from_query
-from pims.api.params.size import OutputSize, Side
+from pims.api.params.body import ProcessedBody
+from pims.api.params.display import DisplayQuery
 from pims.errors import InvalidParameter, UnsupportedParameter
 from pims.model.geometry import Region
 from pims.model.pyramid import Pyramid, Tier
@@ -17,7 +17,6 @@ __all__ = ["WindowArea", "WindowBody"]
 
 MAX_COORDINATE = 1 << 31
 Coordinate = Annotated[int, Field(ge=0, le=MAX_COORDINATE)]
-OutputSide = Annotated[float, Field(gt=0, le=1)] | Annotated[int, Field(gt=1, le=MAX_COORDINATE)]
 
 
 class RegionBody(BaseModel):
@@ -38,54 +37,18 @@ class RegionBody(BaseModel):
     tier_index_type: Literal["LEVEL", "ZOOM"] = "LEVEL"
 
 
-class WindowBody(BaseModel):
+class WindowBody(ProcessedBody):
     """What part of an image, how large, and how it is displayed."""
 
     region: RegionBody
-    level: Annotated[int, Field(ge=0, le=64)] | None = None
-    zoom: Annotated[int, Field(ge=0, le=64)] | None = None
-    height: OutputSide | None = Field(None, description="Pixels above 1, or a ratio up to 1.")
-    width: OutputSide | None = Field(None, description="Pixels above 1, or a ratio up to 1.")
-    length: OutputSide | None = Field(None, description="Longer side: pixels above 1, or a ratio up to 1.")
-    channels: Any = None
-    z_slices: Any = None
-    timepoints: Any = None
-    min_intensities: Any = None
-    max_intensities: Any = None
-    gammas: Any = None
-    colormaps: Any = None
-    filters: Any = None
-    threshold: Any = None
-    log: Any = None
-    c_reduction: Any = None
-    z_reduction: Any = Field(None, description="Not in this version.")
-    t_reduction: Any = Field(None, description="Not in this version.")
-    bits: Any = Field(None, description="This version has AUTO only: as many as image and encoding have.")
-    colorspace: Any = Field(None, description="This version has AUTO only.")
     annotations: Any = Field(None, description="Not in this version.")
     annotation_style: Any = Field(None, description="Not in this version; without effect on its own.")
 
-    def size(self) -> OutputSize:
-        return OutputSize(self.level, self.zoom, _side(self.height), _side(self.width), _side(self.length))
-
     def display(self) -> DisplayQuery:
         """Raises InvalidParameter, UnsupportedParameter."""
-        for name in ("bits", "colorspace"):
-            if getattr(self, name) not in (None, "", "AUTO"):
-                raise UnsupportedParameter(name, getattr(self, name), "body")
-        for name in ("annotations", "z_reduction", "t_reduction"):
-            if getattr(self, name):
-                raise UnsupportedParameter(name, getattr(self, name), "body")
-        lists = ("channels", "min_intensities", "max_intensities", "gammas", "colormaps", "filters")
-        others = ("z_slices", "timepoints", "threshold", "log", "c_reduction")
-        try:
-            display = display_from_query(
-                {name: _as_text(name, getattr(self, name)) for name in (*lists, *others)}
-            )
-        except InvalidParameter as error:
-            error.where = "body"
-            raise
-        return replace(display, where="body")
+        if self.annotations:
+            raise UnsupportedParameter("annotations", self.annotations, "body")
+        return super().display()
 
     def area(self) -> WindowArea:
         """Raises InvalidParameter when the region is neither a rectangle nor a tile."""
@@ -144,17 +107,3 @@ class WindowArea:
                 "reference_tier_index", f"must be 0 to {pyramid.max_level}", self.tier_index, "body"
             )
         return (pyramid.tier_at_zoom if self.by_zoom else pyramid.tier_at_level)(self.tier_index)
-
-
-def _side(value: float | None) -> Side | None:
-    return None if value is None else int(value) if value > 1 else float(value)
-
-
-def _as_text(name: str, value: object) -> str:
-    """A value of the body as the query would write it: lists comma-separated. Raises InvalidParameter."""
-    if value is None:
-        return ""
-    values = value if isinstance(value, list) else [value]
-    if len(values) > 1000 or not all(isinstance(part, str | int | float) for part in values):
-        raise InvalidParameter(name, "must be a number, a text, or a list of them", None, "body")
-    return ",".join(str(part) for part in values)

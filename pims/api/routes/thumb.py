@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from pims.api.image_query import ClientHeaders, thumb_query
+from pims.api.image_query import ClientHeaders, thumb_query, whole
 from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
+from pims.api.params.body import DEFAULT_LENGTH, SIDE, ThumbBody
 from pims.api.params.display import DisplayDependency
 from pims.api.params.filepath import Filepath
 from pims.api.params.size import OutputSize, parse_side
@@ -17,9 +18,6 @@ from pims.api.services import ServicesDependency
 __all__ = ["router"]
 
 router = APIRouter(tags=["Thumbnails"], responses=IMAGE_RESPONSES)
-
-DEFAULT_LENGTH = 256
-SIDE = "pixels above 1, or a ratio of the full size up to 1"
 
 
 @router.get("/image/{filepath:path}/thumb.{extension}", include_in_schema=False)
@@ -44,3 +42,14 @@ async def thumb(
     headers = ClientHeaders.of(request.scope)
     query = thumb_query(headers, filepath, size, services.size_limits, display, extension)
     return await image_response(request, query)
+
+
+@router.post("/image/{filepath:path}/thumb.{extension}", include_in_schema=False)
+@router.post("/image/{filepath:path}/thumb", summary="Thumbnail, asked by a body")
+async def posted_thumb(
+    request: Request, services: ServicesDependency, filepath: Filepath, body: ThumbBody, extension: Extension
+) -> Response:
+    """As by GET, for parameters too long for a URL."""
+    headers = ClientHeaders.of(request.scope)
+    query = thumb_query(headers, filepath, body.size(), services.size_limits, body.display(), extension)
+    return await image_response(request, whole(query))

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
-from pims.api.image_query import ClientHeaders, tile_query
+from pims.api.image_query import ClientHeaders, tile_query, whole
 from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
+from pims.api.params.body import TileBody
 from pims.api.params.display import DisplayDependency, DisplayQuery
 from pims.api.params.filepath import Filepath
 from pims.api.params.tile import TileAddress
@@ -100,8 +101,32 @@ async def tile(
     return await _tile(request, filepath, address, display, extension)
 
 
+@router.post("/image/{filepath:path}/normalized-tile.{extension}", include_in_schema=False)
+@router.post("/image/{filepath:path}/normalized-tile", summary="Normalized tile, asked by a body")
+async def posted_normalized_tile(
+    request: Request, filepath: Filepath, body: TileBody, extension: Extension
+) -> Response:
+    """As by GET, for parameters too long for a URL."""
+    return await _posted_tile(request, filepath, body.address(normalized=True), body.display(), extension)
+
+
+@router.post("/image/{filepath:path}/tile.{extension}", include_in_schema=False)
+@router.post("/image/{filepath:path}/tile", summary="Stored tile, asked by a body")
+async def posted_tile(request: Request, filepath: Filepath, body: TileBody, extension: Extension) -> Response:
+    """As by GET, for parameters too long for a URL."""
+    return await _posted_tile(request, filepath, body.address(normalized=False), body.display(), extension)
+
+
 async def _tile(
     request: Request, filepath: str, address: TileAddress, display: DisplayQuery, extension: str | None
 ) -> Response:
     headers = ClientHeaders.of(request.scope)
     return await image_response(request, tile_query(headers, filepath, address, display, extension))
+
+
+async def _posted_tile(
+    request: Request, filepath: str, address: TileAddress, display: DisplayQuery, extension: str | None
+) -> Response:
+    headers = ClientHeaders.of(request.scope)
+    query = tile_query(headers, filepath, address, display, extension)
+    return await image_response(request, whole(query))

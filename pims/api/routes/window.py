@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from pims.api.image_query import ClientHeaders, window_query
+from pims.api.image_query import ClientHeaders, whole, window_query
 from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
 from pims.api.params.filepath import Filepath
 from pims.api.params.window import WindowBody
@@ -31,4 +31,4 @@ async def window(
     query = window_query(
         headers, filepath, body.area(), body.size(), services.size_limits, body.display(), extension
     )
-    return await image_response(request, query)
+    return await image_response(request, whole(query))

@@ -8,13 +8,20 @@ from pydantic import BaseModel, Field
 
 from pims.api.schemas.envelope import Items
 from pims.formats.abstract import AbstractFormat
+from pims.formats.facts import FormatFacts
 from pims.formats.registry import FormatRegistry
 
-__all__ = ["FormatInfo", "FormatList", "PluginFailureInfo", "Pong", "ServerInfo"]
+__all__ = ["FormatInfo", "FormatList", "Health", "PluginFailureInfo", "Pong", "ServerInfo"]
 
 
 class Pong(BaseModel):
     ping: Literal["pong"] = "pong"
+
+
+class Health(BaseModel):
+    """All is well; when it is not, the answer is a problem that says why."""
+
+    status: Literal["live", "ready"]
 
 
 class ServerInfo(BaseModel):
@@ -30,24 +37,28 @@ class FormatInfo(BaseModel):
     id: str
     name: str
     remarks: str
-    convertible: bool = Field(description="Whether images are converted at import.")
+    convertible: bool = Field(description="Whether images may be converted at import.")
     readable: bool
     writable: bool
     importable: bool
     plugin: str = Field(description="The package that brought it.")
+    extensions: list[str] = Field(description="For information: no file is recognised by its name.")
+    media_type: str
+    conversion: Literal["native", "light", "heavy"] = Field(
+        description="Served from its own file; converted when large; the same, taking long or much memory."
+    )
+    bits: list[int] = Field(description="Bits of the integer samples it reads.")
+    floating_point: bool = Field(description="Whether it reads floating-point samples.")
+    samples: list[int] = Field(description="Samples of a pixel as they are shown, without alpha.")
+    planes: list[Literal["c", "z", "t"]] = Field(
+        description="What the planes of one image may differ by: channel, focus, time."
+    )
+    brightfield: bool = Field(description="Whether its images may be brightfield.")
+    grouping: Literal["single file", "folder"] = Field(description="What one image is on disk.")
 
     @classmethod
     def of(cls, fmt: type[AbstractFormat]) -> FormatInfo:
-        return cls(
-            id=fmt.get_identifier(),
-            name=fmt.get_name(),
-            remarks=fmt.get_remarks(),
-            convertible=fmt.is_convertible(),
-            readable=fmt.is_readable(),
-            writable=fmt.is_writable(),
-            importable=fmt.is_importable(),
-            plugin=fmt.get_plugin_name(),
-        )
+        return cls(**FormatFacts.of(fmt).as_dict())
 
 
 class PluginFailureInfo(BaseModel):

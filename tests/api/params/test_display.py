@@ -25,6 +25,12 @@ def test_nothing_asked_is_nothing_set() -> None:
     assert display_from_query({"length": "256", "unknown": "x"}) == DisplayQuery()
 
 
+def test_intensities_may_be_negative_and_decimal() -> None:
+    settings = display_from_query({"min_intensities": "-0.5,1e3,7", "max_intensities": "-1"}).settings
+    assert settings.min_intensities == (-0.5, 1000.0, 7)
+    assert settings.max_intensities == (-1,)
+
+
 def test_intensities_and_gammas_are_parsed() -> None:
     settings = display_from_query(
         {"min_intensities": "10,AUTO_IMAGE", "max_intensities": "200", "gammas": "0.5,2"}
@@ -114,6 +120,8 @@ def test_what_is_not_implemented_is_refused(name: str, value: str) -> None:
         ("gammas", "nan"),
         ("gammas", "1,"),
         ("min_intensities", "a"),
+        ("min_intensities", "1e999"),
+        ("min_intensities", "nan"),
         ("max_intensities", "1" * 5000),
     ],
 )

@@ -45,6 +45,15 @@ def test_a_format_is_found_in_any_case(client: Any) -> None:
         "writable",
         "importable",
         "plugin",
+        "extensions",
+        "media_type",
+        "conversion",
+        "bits",
+        "floating_point",
+        "samples",
+        "planes",
+        "brightfield",
+        "grouping",
     }
     assert body in client.get("/formats").json()["items"]
 
