@@ -14,13 +14,15 @@ PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
 
-.PHONY: help setup run test lint bench docs lock clean
+.PHONY: help setup run test lint bench fuzz samples docs lock clean
 
 help:
 	@echo 'make run    start the server (IMAGES="/folder" imports that folder meanwhile)'
 	@echo 'make test   run the whole test suite'
 	@echo 'make lint   check style, types and the directions of imports'
 	@echo 'make bench  measure the server against its yardsticks'
+	@echo 'make fuzz   import 2,000 damaged files and ask a running server for what was taken'
+	@echo 'make samples  compare the sample files with what other readers show (PIMS_SAMPLES="/folder")'
 	@echo 'make docs   write the generated reference pages again'
 	@echo 'make lock   resolve the requirements again (needs uv)'
 	@echo 'make setup  install what the server needs, in .venv'
@@ -46,6 +48,12 @@ lint: setup $(DEVELOPMENT)
 
 bench: setup $(DEVELOPMENT)
 	$(BIN)/python benchmarks/run.py
+
+fuzz: setup $(DEVELOPMENT)
+	$(BIN)/python benchmarks/mutations.py
+
+samples: setup $(DEVELOPMENT)
+	$(BIN)/python benchmarks/samples.py
 
 docs: setup $(DEVELOPMENT)
 	$(BIN)/python docs/generate.py

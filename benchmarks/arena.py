@@ -31,9 +31,11 @@ ADDED_BY_UVICORN = {"date", "server"}
 class Arena:
     """A context manager; leaving it ends every server."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, long: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.long = long
+        """Whether there is time."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Arena:
@@ -66,9 +68,31 @@ class Arena:
     @cached_property
     def ours(self) -> Server:
         """This server: `pims serve`."""
+        return self.pims("pims", WORKERS)
+
+    @cached_property
+    def one_process(self) -> Server:
+        """This server with one process, so that all requests share its decoded tiles; no answer is kept."""
+        return self.pims("pims-one", 1, RESPONSE_CACHE_BYTES="0")
+
+    @cached_property
+    def forgetful(self) -> Server:
+        """This server without caches of answers and decoded tiles."""
+        return self.pims("pims-forgetful", WORKERS, RESPONSE_CACHE_BYTES="0", TILE_CACHE_BYTES="0")
+
+    def pims(self, name: str, workers: int, **settings: str) -> Server:
+        """This server once more, with settings."""
         port = free_port()
-        command = pims_command("serve", "--workers", str(WORKERS), "--host", HOST, "--port", str(port))
-        return self._started("pims", command, port, self.stored_urls[0], {})
+        command = pims_command("serve", "--workers", str(workers), "--host", HOST, "--port", str(port))
+        return self._started(name, command, port, self.slide.tile_url(0, 0), settings)
+
+    def bare(self, factory: str, slide: BenchSlide, workers: int = WORKERS) -> Server:
+        """A bare application of benchmarks/yardsticks.py for a slide."""
+        port = free_port()
+        command = uvicorn_command(f"benchmarks.yardsticks:{factory}", port, workers)
+        return self._started(
+            f"{factory}-{slide.file.stem}", command, port, "/0/0", {"BENCH_SLIDE": str(slide.file)}
+        )
 
     @cached_property
     def recorded(self) -> Server:

@@ -9,18 +9,22 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from benchmarks.arena import Arena
-from benchmarks.compare import Outcome, compare
-from benchmarks.comparisons import ROWS
-from benchmarks.report import machine, table, write_docs, write_json
+from benchmarks.compare import Comparison, Outcome, compare
+from benchmarks.comparisons import ROWS as RACES
+from benchmarks.happenings import HAPPENINGS
+from benchmarks.kinds import KINDS
+from benchmarks.observe import Observation
+from benchmarks.report import machine, tables, write_docs, write_json
 
 __all__ = ["main"]
 
+ROWS: Mapping[str, Callable[[Arena], Iterator[Comparison | Observation]]] = {**RACES, **KINDS, **HAPPENINGS}
 OUT = Path(__file__).resolve().parent / "out"
 
 
@@ -34,36 +38,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _on_sigterm)  # every server is ended
     start = time.monotonic()
     try:
-        with Arena(given.out) as arena:
-            outcomes = _run(arena, rows)
+        with Arena(given.out, long=given.long) as arena:
+            told = _run(arena, rows)
             memory, generator = arena.ours.memory_mb(), arena.load.name
     except RuntimeError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     facts = {**machine(), "load_generator": generator, "memory_mb": memory}
-    print(f"\n{table(outcomes)}")
+    outcomes = [row for row in told if isinstance(row, Outcome)]
+    seen = [row for row in told if isinstance(row, Observation)]
+    print(f"\n{tables(outcomes, seen)}")
     print(f"{generator}; largest process {memory:.0f} MB; {time.monotonic() - start:.0f} s")
-    write_json(given.out / "bench.json", outcomes, facts)
+    write_json(given.out / "bench.json", outcomes, seen, facts)
     if given.write_docs:
-        write_docs(outcomes, facts)
+        write_docs(outcomes, seen, facts)
     missed = [outcome.comparison.key for outcome in outcomes if outcome.missed]
+    missed += [observation.key for observation in seen if observation.missed]
     if missed:
         print(f"bench: missed: {', '.join(missed)}", file=sys.stderr)
     return 1 if missed else 0
 
 
-def _run(arena: Arena, rows: Sequence[str]) -> list[Outcome]:
-    outcomes = []
+def _run(arena: Arena, rows: Sequence[str]) -> list[Outcome | Observation]:
+    told: list[Outcome | Observation] = []
     for row in rows:
-        for comparison in ROWS[row](arena):
-            print(f"{comparison.key} ...", file=sys.stderr, flush=True)
-            outcomes.append(compare(comparison, arena.load))
-    return outcomes
+        print(f"{row} ...", file=sys.stderr, flush=True)
+        for found in ROWS[row](arena):
+            told.append(found if isinstance(found, Observation) else compare(found, arena.load))
+    return told
 
 
 def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description="Measure against the yardsticks.")
     parser.add_argument("--rows", metavar="NAMES", help=f"some of {','.join(ROWS)}; all by default")
+    parser.add_argument("--long", action="store_true", help="100,000 mixed requests instead of 20,000")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="for slides and results")
     return parser

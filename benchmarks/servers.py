@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,18 @@ from pathlib import Path
 from pims.settings import Settings
 from pims.tasks.parent import die_with_parent
 
-__all__ = ["HOST", "WORKERS", "Server", "pims_command", "pims_environment", "running", "uvicorn_command"]
+__all__ = [
+    "HOST",
+    "WORKERS",
+    "Server",
+    "descriptors",
+    "free_port",
+    "pims_command",
+    "pims_environment",
+    "resident_mb",
+    "running",
+    "uvicorn_command",
+]
 
 HOST = "127.0.0.1"
 WORKERS = 2
@@ -49,6 +60,16 @@ class Server:
         return max(_resident_bytes(pid) for pid in self.processes()) / 1e6
 
 
+def resident_mb(pids: Iterable[int]) -> dict[int, float]:
+    """Resident memory in MB, by process."""
+    return {pid: _resident_bytes(pid) / 1e6 for pid in pids}
+
+
+def descriptors(pids: Iterable[int]) -> dict[int, int]:
+    """How many files and sockets are open, by process."""
+    return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in pids}
+
+
 def pims_command(*arguments: str) -> list[str]:
     """A command of the interpreter that runs this."""
     return [sys.executable, "-m", "pims.cli", *arguments]
@@ -61,9 +82,9 @@ def pims_environment(root: Path) -> dict[str, str]:
     return {**kept, "ROOT": str(root)}
 
 
-def uvicorn_command(application: str, port: int) -> list[str]:
+def uvicorn_command(application: str, port: int, workers: int = WORKERS) -> list[str]:
     """A bare ASGI application under the settings of `pims serve`; `application` is module:factory."""
-    options = ["--factory", "--host", HOST, "--port", str(port), "--workers", str(WORKERS)]
+    options = ["--factory", "--host", HOST, "--port", str(port), "--workers", str(workers)]
     speed = ["--loop", "uvloop", "--http", "httptools", "--ws", "none", "--no-access-log"]
     silence = ["--no-proxy-headers", "--no-server-header", "--log-level", "warning"]
     place = ["--app-dir", str(REPOSITORY)]

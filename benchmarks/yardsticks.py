@@ -15,18 +15,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pims.files.source import LocalSource
 from pims.formats.engines.tiff.directory import parse_tiff
 from pims.formats.engines.tiff.jpeg import JpegSplicer
 from pims.formats.engines.tiff.segments import SegmentTable
-from pims.formats.engines.tiff.tags import Tag
+from pims.formats.engines.tiff.tags import Compression, Tag
 from pims.model.limits import Limits
 from pims.tasks.parent import die_with_parent
 
-__all__ = ["Recorded", "codec", "deepzoom", "recorded", "write_answers"]
+__all__ = ["Recorded", "codec", "deepzoom", "foreign", "lossless", "recorded", "write_answers"]
 
 TILE = 256
 QUALITY = 75
@@ -80,6 +83,56 @@ def codec() -> ASGIApp:
         assert place is not None
         pixels = simplejpeg.decode_jpeg(splicer.complete(source.pread(*place)), colorspace="RGB")
         return bytes(simplejpeg.encode_jpeg(pixels, QUALITY, colorspace="RGB", colorsubsampling="420"))
+
+    return _in_threads(make)
+
+
+def foreign() -> ASGIApp:
+    """The parts of a tile of 256 px on a grid of 240 px whose neighbours are in memory.
+
+    1.14 tiles (256**2 / 240**2) are read and decoded, as much as a tile is put together and encoded.
+    """
+    source = LocalSource(Path(os.environ["BENCH_SLIDE"]))
+    table = SegmentTable(parse_tiff(source, Limits()).directories[0])
+
+    def decoded(index: int) -> NDArray[np.uint8]:
+        place = table.locate(index % (table.columns * table.rows))
+        assert place is not None
+        return np.asarray(simplejpeg.decode_jpeg(source.pread(*place), colorspace="RGB"))
+
+    def make(column: int, row: int) -> bytes:
+        index = row * table.columns + column
+        stored = decoded(index)
+        if index % 7 == 0:
+            decoded(index + 1)
+        side = stored.shape[0]
+        tile = np.empty((TILE, TILE, 3), np.uint8)
+        tile[:side, :side], tile[side:, :side] = stored, stored[: TILE - side]
+        tile[:, side:] = tile[:, : TILE - side]
+        return bytes(simplejpeg.encode_jpeg(tile, QUALITY, colorspace="RGB", colorsubsampling="420"))
+
+    return _in_threads(make)
+
+
+def lossless() -> ASGIApp:
+    """A tile compressed without loss (/column/row): read, inflated, added up, encoded; 16 bits cut to 8."""
+    source = LocalSource(Path(os.environ["BENCH_SLIDE"]))
+    base = parse_tiff(source, Limits()).directories[0]
+    table = SegmentTable(base)
+    bits, samples = base.integers(Tag.BITS_PER_SAMPLE)[0], base.integer(Tag.SAMPLES_PER_PIXEL, 1)
+    zstd = base.integer(Tag.COMPRESSION, 1) == Compression.ZSTD
+    inflate = imagecodecs.zstd_decode if zstd else imagecodecs.zlib_decode
+    shape, dtype = (TILE, TILE, samples), np.dtype(f"<u{bits // 8}")
+
+    def make(column: int, row: int) -> bytes:
+        place = table.locate(row * table.columns + column)
+        assert place is not None
+        differences = np.frombuffer(inflate(source.pread(*place)), dtype).reshape(shape)
+        pixels = np.asarray(imagecodecs.delta_decode(differences, axis=1))
+        if bits > 8:
+            pixels = (pixels >> bits - 8).astype(np.uint8)
+        kind, chroma = ("RGB", "420") if samples == 3 else ("GRAY", "Gray")
+        return bytes(simplejpeg.encode_jpeg(pixels, QUALITY, colorspace=kind, colorsubsampling=chroma))
 
     return _in_threads(make)
 

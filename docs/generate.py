@@ -18,6 +18,7 @@ from pims.application import documented_app
 from pims.cli import command_line
 from pims.composition import Composition
 from pims.formats.abstract import AbstractFormat
+from pims.formats.facts import FormatFacts, in_words
 from pims.formats.registry import discover_formats
 from pims.importer.events import ImportStatus, ImportStep
 from pims.settings import NOT_USED, Settings
@@ -131,6 +132,13 @@ def _commented(text: str) -> Iterator[str]:
 
 # Formats ----------------------------------------------------------------------------------------------
 
+AXES = {"c": "channels", "z": "focal planes", "t": "time points"}
+CONVERSIONS = {
+    "native": "served from its own file",
+    "light": "a large image is converted at import",
+    "heavy": "a large image is converted at import, which takes long or much memory",
+}
+
 
 def _formats() -> Iterator[str]:
     yield "A format is recognised by the content of a file, never by its name. Those that are not served as"
@@ -151,15 +159,21 @@ def _format(fmt: type[AbstractFormat], package: str) -> Iterator[str]:
     if fmt.get_remarks():
         yield fmt.get_remarks()
     yield ""
-    facts = (
-        ("Identifier", _code(fmt.get_identifier())),
-        ("Usual extensions", ", ".join(_code(extension) for extension in fmt.extensions)),
-        ("Media type", _code(fmt.media_type)),
+    facts = FormatFacts.of(fmt)
+    rows = (
+        ("Identifier", _code(facts.id)),
+        ("Usual extensions", ", ".join(_code(extension) for extension in facts.extensions)),
+        ("Media type", _code(facts.media_type)),
         ("Recognised by", _first_sentence(fmt.checker_class)),
-        ("Can be converted", "yes" if fmt.is_convertible() else "no, it is served as it is"),
+        ("One image is", f"a {facts.grouping}"),
+        ("Bits per sample", in_words(facts.bits) + (", floating point" if facts.floating_point else "")),
+        ("Samples per pixel", in_words(facts.samples)),
+        ("Several planes", ", ".join(AXES[axis] for axis in facts.planes) or "no"),
+        ("Brightfield", "yes" if facts.brightfield else "no"),
+        ("Conversion", f"{facts.conversion}: {CONVERSIONS[facts.conversion]}"),
         ("Comes with", _code(package)),
     )
-    yield from _table(("", ""), facts)
+    yield from _table(("", ""), rows)
 
 
 # Command line -----------------------------------------------------------------------------------------
