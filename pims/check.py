@@ -63,7 +63,13 @@ def check_uploads(
     """
     pending = settings.pending_path if root.resolve() == settings.root.resolve() else root / ".pending"
     context = ReadContext(limits=settings.limits)
-    inspector = Inspector(discover_formats(), context, digests=how.digests, complete=how.repair)
+    inspector = Inspector(
+        discover_formats(),
+        context,
+        digests=how.digests,
+        complete=how.repair,
+        helper_memory=settings.helper_memory,
+    )
     findings: dict[Path, list[Finding]] = {}
     for finding in inspector.root(root, pending):
         findings.setdefault(finding.directory, []).append(finding)

@@ -26,7 +26,7 @@ from typing import NoReturn
 from pims.check import UploadsCheck, check_installation, check_uploads
 from pims.composition import import_limits, import_options
 from pims.errors import ConfigurationError, PimsError
-from pims.files.claim import Claim
+from pims.files.claim import Claim, make_parent
 from pims.files.layout import upload_names
 from pims.formats.facts import FormatFacts
 from pims.formats.registry import discover_formats
@@ -180,6 +180,7 @@ def _import_files(
             counted = f"[{len(results)}/{len(failed_before) + len(sources)}]"
             line = json.dumps(result.as_dict()) if as_json else f"{counted} {_told(result)}"
             if line_of_progress is not None:
+                line_of_progress.ended(result.source)
                 line_of_progress.clear()
             print(line, flush=True)
     if not as_json:
@@ -225,7 +226,7 @@ def _demo(given: argparse.Namespace) -> int:
         print(f"written: {output}")
         return _import_files(Settings.load(), [output], as_json=False) if given.imports else OK
     settings = Settings.load()
-    settings.pending_path.mkdir(parents=True, exist_ok=True)
+    make_parent(settings.pending_path)
     private = Claim(settings.pending_path / f"demo-{uuid.uuid4()}")
     try:
         slide = private.path / "demonstration.tiff"

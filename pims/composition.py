@@ -7,6 +7,7 @@ import os
 from pims.formats.abstract import ReadContext
 from pims.formats.engines.tile_cache import TileCache
 from pims.formats.registry import discover_formats
+from pims.images.helper_process import HelperLimits
 from pims.images.opener import Opener
 from pims.images.pool import ImagePool
 from pims.images.threads import RenderThreads
@@ -26,7 +27,8 @@ class Composition:
         self.settings = settings
         self.registry = discover_formats()
         self.context = ReadContext(settings.limits, TileCache(settings.tile_cache_bytes))
-        self.opener = Opener(settings.root.absolute(), self.registry, self.context)
+        helpers = HelperLimits(processes=settings.helper_processes, memory_bytes=settings.helper_memory)
+        self.opener = Opener(settings.root.absolute(), self.registry, self.context, helpers)
         self.pool = ImagePool(self.opener, settings.memory_lru_cache_capacity)
         patience = settings.render_patience
         self.render_threads = RenderThreads(settings.render_threads or os.cpu_count() or 1, patience=patience)

@@ -140,6 +140,16 @@ class Settings(BaseSettings):
     render_patience: float = Field(
         30.0, gt=0, le=3600, description="Seconds a request waits for its turn before it is refused with 503."
     )
+    helper_processes: int = Field(
+        4,
+        ge=1,
+        le=256,
+        description="Processes that one server process keeps to read images of formats that it does not read "
+        "itself; one more stands ready.",
+    )
+    helper_memory: int = Field(
+        3 << 30, ge=1 << 30, le=1 << 60, description="Address space of one of HELPER_PROCESSES, in bytes."
+    )
     max_decode_pixels: int = Field(
         1_000_000_000, ge=1, description="Pixels of the largest image that can only be decoded as a whole."
     )
@@ -246,8 +256,8 @@ class Settings(BaseSettings):
 
     @property
     def pending_path(self) -> Path:
-        """Where imports are made before they are published."""
-        return self.writing_path or self.root / ".pending"
+        """Where imports are made before they are published; WRITING_PATH may name a link to it."""
+        return self.writing_path.resolve() if self.writing_path else self.root / ".pending"
 
     @property
     def limits(self) -> Limits:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +24,8 @@ from typing import Any
 import pytest
 
 from pims import cli
+from pims.api import processes
+from pims.api.readiness import Readiness
 
 REPOSITORY = Path(__file__).parents[1]
 PLUGIN = Path(__file__).parent / "toy_plugin"
@@ -494,7 +501,119 @@ def test_what_can_not_be_repaired_stays_wrong(call: Run, run: Run, folder: Path,
     assert original.stat().st_size == 50
 
 
+UNTRUSTED = """
+import json
+from functools import cached_property
+from pims_plugin_format_toy import Toy, ToyChecker, ToyFormat, ToyReader
+
+class UntrustedChecker(ToyChecker):
+    signatures = (b"TOY3",)
+
+class UntrustedReader(ToyReader):
+    trusted = False
+
+class UntrustedFormat(ToyFormat):
+    checker_class, reader_class = UntrustedChecker, UntrustedReader
+
+    @cached_property
+    def _start(self):
+        line, _, _ = self.source.pread(0, min(4096, self.source.size)).partition(b"\\n")
+        return Toy(**json.loads(line.removeprefix(b"TOY3"))), len(line) + 1
+
+FORMATS = (UntrustedFormat,)
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--repair",)])
+def test_what_one_upload_does_to_its_reader_keeps_no_other_from_being_checked_and_repaired(
+    run: Run, tmp_path: Path, environment: dict[str, str], toys: Any, arguments: tuple[str, ...]
+) -> None:
+    plugin = tmp_path / "plugins" / "pims_plugin_format_untrusted"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text(UNTRUSTED)
+    path = os.pathsep.join([str(plugin.parent), environment["PYTHONPATH"]])
+
+    def content(name: str, behaviour: str) -> bytes:
+        where, magic = name.partition("-")[0], b"TOY3" if "dies" in name else b"TOY1"
+        return magic + bytes(toys.Toy(behaviour=behaviour, where=where).as_bytes()[4:])
+
+    behaviours = {
+        "metadata-dies": "segfault",
+        "tile-dies": "segfault",
+        "metadata-raises": "bug",
+        "tile-raises": "bug",
+        "tile-good": "none",
+    }
+    for name, behaviour in behaviours.items():
+        (tmp_path / name).write_bytes(content(name, "x" * len(behaviour)))
+    assert run("import", *(tmp_path / name for name in behaviours), PYTHONPATH=path).returncode == 0
+    names = {}
+    for upload in uploads(tmp_path):
+        (original,) = (file for file in upload.iterdir() if file.is_file())
+        names[original.name] = upload.name
+        original.write_bytes(content(original.name, behaviours[original.name]))
+        (upload / "processed" / "histogram").write_bytes(b"noise")
+
+    done = run("check", tmp_path / "root", *arguments, PYTHONPATH=path)
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("WRONG: ")]
+
+    def told(name: str) -> str:
+        return " ".join(line for line in lines if names[name] in line)
+
+    assert "the image can't be opened: The decoder stopped (signal 11)" in told("metadata-dies")
+    assert "the image can't be opened: unexpected error (KeyError: 'colour')" in told("metadata-raises")
+    assert all("the histogram is not usable" in told(name) for name in behaviours if "good" not in name)
+    if arguments:
+        assert "can't be repaired: The decoder stopped (signal 11)" in told("tile-dies")
+        assert "can't be repaired: unexpected error (KeyError: 'colour')" in told("tile-raises")
+        assert told("tile-good") == ""
+        assert f"repaired: {names['tile-good']}" in done.stdout
+
+
 def test_a_folder_to_check_that_is_not_there_is_wrong_usage(call: Run, tmp_path: Path) -> None:
     done = call("check", tmp_path / "missing")
     assert done.returncode == 2
     assert "there is no folder" in done.stderr
+
+
+def test_when_no_thread_can_be_started_readiness_says_so_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = Readiness(tmp_path, lambda: True)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            assert str(asyncio.run(ready.wrong())).startswith("No thread can be started")
+    assert asyncio.run(ready.wrong()) is None
+
+
+def test_a_counting_directory_that_another_server_takes_for_abandoned_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock = fcntl.flock
+    taken: list[Path] = []
+
+    def late(file: Any, operation: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            shutil.rmtree(taken[0])
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with processes.counting_directory() as directory:
+        assert directory is not None and directory.is_dir()
+        assert [directory] == list(tmp_path.iterdir()) != taken
+        with processes.counting_directory():
+            assert directory.is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as context:
+        context.setattr(processes, "OWNER", "not/there")
+        with processes.counting_directory() as directory:
+            assert directory is None
+    assert list(tmp_path.iterdir()) == []

@@ -134,7 +134,11 @@ class FastPath:
         """The answer that came of a making that is done, as `look` gives it."""
         error = None if made.cancelled() else made.exception()
         if isinstance(error, Overloaded):  # it waited for its turn already
-            return Answer(*problem(error, instance_of(scope)))
+            refusal = Answer(*problem(error, instance_of(scope)))
+            request_id = request_id_of(scope["headers"])
+            if request_id is not None:
+                refusal.headers.append((REQUEST_ID_HEADER, request_id))
+            return refusal
         # Whatever else is wrong, the documented route finds it again and says so.
         return None if made.cancelled() or error is not None else made.result()
 

@@ -10,14 +10,13 @@ from starlette.responses import Response
 
 from pims.api.answer import ImageQuery
 from pims.api.negotiation import EXTENSIONS
+from pims.api.request_log import CLIENT_CLOSED
 from pims.api.schemas.problem import problems
 from pims.api.services import services_of
 from pims.errors import UnsupportedParameter
 
 __all__ = ["IMAGE_RESPONSES", "Extension", "image_response"]
 
-CLIENT_CLOSED_REQUEST = 499
-"""In the log, of a request whose client did not wait for its answer."""
 IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The image.",
@@ -54,7 +53,7 @@ async def image_response(request: Request, query: ImageQuery) -> Response:
         if not making.done():
             making.cancel()
     if not making.done():
-        return Response(status_code=CLIENT_CLOSED_REQUEST)  # nobody reads it
+        return Response(status_code=CLIENT_CLOSED)  # nobody reads it
     answer = making.result()
     response = Response(answer.body, status_code=answer.status)
     response.raw_headers = answer.headers

@@ -7,9 +7,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -19,6 +19,8 @@ __all__ = ["counting_directory", "run_processes"]
 PREFIX = "pims-metrics-"
 OWNER = "owner"
 """File in a counting directory, locked by the process that made it."""
+ATTEMPTS = 10
+"""To make one that no server that starts at the same time removes."""
 
 
 class _Supervisor(Multiprocess):
@@ -50,19 +52,35 @@ def counting_directory() -> Iterator[Path | None]:
     Those of servers that were killed are removed.
     """
     try:
-        directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+        directory, owner = _locked_directory()
     except OSError:
         yield None
         return
     try:
-        with (directory / OWNER).open("wb") as owner:
-            fcntl.flock(owner, fcntl.LOCK_EX)
+        with owner:
             for other in directory.parent.glob(f"{PREFIX}*"):
                 with suppress(OSError):  # it belongs to somebody else, or was removed meanwhile
                     _remove_abandoned(other)
             yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _locked_directory() -> tuple[Path, BinaryIO]:
+    """A new directory and its locked file. Raises OSError.
+
+    Until the file is locked, another server that starts may take the directory for abandoned.
+    """
+    for _ in range(ATTEMPTS):
+        with ExitStack() as undo:
+            directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+            undo.callback(shutil.rmtree, directory, ignore_errors=True)
+            owner = undo.enter_context((directory / OWNER).open("wb"))
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            if os.fstat(owner.fileno()).st_nlink:  # nobody removed it meanwhile, and now nobody will
+                undo.pop_all()
+                return directory, owner
+    raise FileNotFoundError(f"other servers removed {directory}")
 
 
 def _remove_abandoned(directory: Path) -> None:

@@ -46,7 +46,11 @@ class Readiness:
         asked_at = time.monotonic()
         if self._looking is None and asked_at - self._looked_at > FRESH_SECONDS:
             self._looking = threading.Thread(target=self._look, name="readiness", daemon=True)
-            self._looking.start()
+            try:
+                self._looking.start()
+            except (RuntimeError, MemoryError):  # the next question tries again
+                self._looking = None
+                return "No thread can be started to look at ROOT: this machine is at its limits."
         while self._looking is not None:
             if time.monotonic() - asked_at > PATIENCE_SECONDS:
                 return f"ROOT does not answer within {PATIENCE_SECONDS:.0f} seconds."

@@ -1,4 +1,4 @@
-"""Every request has an id, is counted, and leaves a line in the log when somebody wants it."""
+"""Requests are counted, have ids (fast tiles the client's only), and leave a line in the log when wanted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pims.api.errors import instance_of
 from pims.api.metrics import Metrics, kind_of
 from pims.log import REQUEST_ID
 
-__all__ = ["REQUEST_ID_HEADER", "RequestLog", "access", "log_access", "request_id_of"]
+__all__ = ["CLIENT_CLOSED", "REQUEST_ID_HEADER", "RequestLog", "access", "log_access", "request_id_of"]
 
 access = logging.getLogger("pims.access")
 

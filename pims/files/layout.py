@@ -21,12 +21,14 @@ from pathlib import Path
 
 from pims.errors import ImageNotFound, StorageError
 
-__all__ = ["PREFIX", "Role", "UploadDirectory", "sanitized_name", "split_path", "upload_names"]
+__all__ = ["PREFIX", "Role", "UploadDirectory", "is_name", "sanitized_name", "split_path", "upload_names"]
 
 PREFIX = "upload-"
 """Of the name of every upload's directory."""
 MAX_NAME_BYTES = 200
 MAX_PATH_BYTES = 1024
+MAX_FILE_NAME_BYTES = 255
+"""Of what is on a disk: no filesystem here keeps longer names."""
 
 
 class Role(StrEnum):
@@ -110,6 +112,16 @@ def split_path(filepath: str) -> tuple[str, str]:
     ):
         raise ImageNotFound(filepath)
     return directory, inside
+
+
+def is_name(value: object) -> bool:
+    """Whether a value can be the name of one file or directory on this machine, and be told as text."""
+    if not isinstance(value, str) or value in ("", ".", "..") or "/" in value or "\0" in value:
+        return False
+    try:
+        return len(value.encode("utf-8")) <= MAX_FILE_NAME_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def sanitized_name(name: str) -> str:

@@ -28,6 +28,8 @@ class LocalSource:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise StorageError(f"{path.name}: can't be opened: {error.strerror}") from error
+        except ValueError as error:  # a null character, or a lone surrogate
+            raise StorageError(f"{path.name!r}: can't be opened: this can't be a file's name") from error
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self.close()

@@ -15,8 +15,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +37,7 @@ MAX_SENTENCE = 1000
 START_SECONDS = 60.0
 """For Python to start on a machine that is busy."""
 ENDING_SECONDS = 1.0
-"""For a process that closed its connection to end by itself, and tell why."""
+"""For a process to end: by itself, to tell why, when it closed its connection; otherwise killed."""
 KEPT_VARIABLES = re.compile(
     "HOME|LANG|LANGUAGE|LC_.*|LD_LIBRARY_PATH|MALLOC_.*|PATH|PYTHON.*|TMPDIR|TZ|VIRTUAL_ENV"
 )
@@ -57,8 +59,10 @@ class HelperLimits:
     """Address space of one; numpy and OpenCV take 0.8 GiB of it to load."""
     resident_bytes: int = 1 << 30
     """Memory in use after a read beyond which it is replaced."""
-    seconds: float = 30.0
+    seconds: float = 10.0
     """For one read, and for opening an image."""
+    turn_seconds: float = 2.0
+    """A read may wait for others of its image; nobody waits for one that takes longer than that already."""
     standby: bool = True
     """Whether one more is started in advance while images are open."""
     reads: int = 10_000
@@ -95,7 +99,11 @@ class HelperProcess:
             return False
         # Before a request it says nothing but that it is ready; after that, there is something to read at
         # the end of its connection only.
-        return not self._ready or not select.select([self._socket], [], [], 0)[0]
+        if not self._ready:
+            return True
+        heard = select.poll()  # `select` takes no descriptor above 1023, and servers have many images open
+        heard.register(self._socket, select.POLLIN)
+        return not heard.poll(0)
 
     @property
     def is_worn(self) -> bool:
@@ -158,14 +166,19 @@ class HelperProcess:
         return array
 
     def end(self) -> None:
-        """End the process, and wait until it is gone. Any number of times."""
+        """End the process, and wait a second for it to be gone. Any number of times."""
         if self._pixels < 0:
             return
         self._socket.close()
         os.close(self._pixels)
         self._pixels = -1
         self._process.kill()  # it holds nothing that would have to be put in order
-        self._process.wait()
+        try:
+            self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            # It is stuck in the kernel, for instance on a network disk, and ends when that answers.
+            with suppress(RuntimeError):  # no thread can be started: the standard library looks later
+                threading.Thread(target=self._process.wait, name="helper-ending", daemon=True).start()
 
     def _line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:

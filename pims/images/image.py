@@ -18,7 +18,7 @@ from pims.images.histogram import read_channel_bounds
 from pims.images.overviews import Overviews, WithOverviews
 from pims.model.metadata import ImageMetadata
 from pims.model.planes import Plane
-from pims.model.pyramid import Pyramid, Tier
+from pims.model.pyramid import NORMALIZED_TILE, Pyramid, Tier
 from pims.processing.pipeline import AdjustIntensities, StretchIntensities, adjustment
 from pims.processing.request import AutoBound, Bounds, DisplaySettings, resolve_display
 
@@ -65,8 +65,15 @@ class OpenedImage(SimpleDataCache):
             self.reading_pyramid = overviews.above(spatial.pyramid)
         self._overviews = overviews
         self.normalized_pyramid: Pyramid = spatial.normalized_pyramid
-        self.stored_tiers = tuple(self._stored_tier(tier) for tier in self.normalized_pyramid.tiers)
-        """By normalized level, the stored tier that has the same size and the same tiles, or None."""
+        self.equal_tiers = tuple(self._equal_tier(tier) for tier in self.normalized_pyramid.tiers)
+        """By normalized level, the stored tier that has the same size, or None."""
+        self.stored_tiers = tuple(
+            tier
+            if tier and (tier.tile_width, tier.tile_height) == (NORMALIZED_TILE, NORMALIZED_TILE)
+            else None
+            for tier in self.equal_tiers
+        )
+        """The same, where the tiles are the same as well."""
         self.default_plane = Plane(0, self.metadata.depth // 2, 0)
         """Shown when none is asked for: the middle of the stack, the first time point."""
         self._source = source
@@ -109,15 +116,10 @@ class OpenedImage(SimpleDataCache):
         except RepresentationNotFound:
             return (self.metadata.full_range or (0.0, 1.0),) * self.metadata.n_channels
 
-    def _stored_tier(self, normalized: Tier) -> Tier | None:
-        for tier in self.reading_pyramid.tiers:
-            if (tier.width, tier.height) == (normalized.width, normalized.height):
-                same_tiles = (tier.tile_width, tier.tile_height) == (
-                    normalized.tile_width,
-                    normalized.tile_height,
-                )
-                return tier if same_tiles else None
-        return None
+    def _equal_tier(self, normalized: Tier) -> Tier | None:
+        size = normalized.width, normalized.height
+        equal = (tier for tier in self.reading_pyramid.tiers if (tier.width, tier.height) == size)
+        return next(equal, None)
 
     def read_associated(self, name: str, out_width: int, out_height: int) -> NDArray[Any]:
         """The picture `name` stored beside the image (height, width, samples), at least that large if it is.

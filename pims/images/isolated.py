@@ -3,7 +3,9 @@
 An opened image of such a format has a helper process, which opens the file again and reads for us. What
 crosses the border are JSON lines of bounded length and pixels whose shape and type we know beforehand:
 nothing a helper says is executed, and nothing it does (abort, hang, eat memory) reaches the server. A read
-has a deadline; a helper that misses it, crashes or grows is ended, and the next read gets a new one.
+has a deadline; a helper that misses it, crashes or grows is ended, and the next read gets a new one. Reads
+of one image take turns, and what does not get its turn soon is refused: one image that hangs must not hold
+all threads of the server.
 
 A process takes a fraction of a second to start and 100 MB: few live at a time. The one that was used
 longest ago ends when another image needs one, and comes back when its image is read again. One more, which
@@ -21,11 +23,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from math import prod
+from math import inf, prod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pims.cache.object import cached_property
-from pims.errors import CorruptFile, FileError, StorageError, UnsupportedFeature
+from pims.errors import CorruptFile, FileError, Overloaded, StorageError, UnsupportedFeature
 from pims.formats.abstract import AbstractChecker, AbstractFormat, AbstractParser, AbstractReader, ReadContext
 from pims.images.helper_process import HelperLimits, HelperProcess
 from pims.model.geometry import Region
@@ -93,10 +95,11 @@ class Helpers:
             ready, self._ready = self._ready, None
             self._used[reader] = None
             self._used.move_to_end(reader)
-        if ready is not None and not ready.is_alive():
-            ready.end()
-            ready = None
-        return ready or HelperProcess(self.limits)
+        try:
+            return _usable(ready) or HelperProcess(self.limits)
+        except BaseException:
+            self.forget(reader)
+            raise
 
     def touch(self, reader: IsolatedReader) -> None:
         """A reader used its process; another is made ready if there is none."""
@@ -154,6 +157,8 @@ class IsolatedReader(AbstractReader):
         self._helper: HelperProcess | None = None
         self._facts: dict[str, Any] = {}
         self._closed = False
+        self._began = inf
+        """When the read that holds the lock began; never, when none does."""
         self._losses = 0
         self._paused_until = 0.0
         self.format.helpers.enter(self)
@@ -191,13 +196,17 @@ class IsolatedReader(AbstractReader):
         return self._ask("thumbnail", (out_width, out_height), _associated)
 
     def read_facts(self) -> dict[str, Any]:
-        """What is known of the image once it is open, by name. Raises FileError, StorageError."""
+        """What is known of the image once it is open, by name. Raises FileError, StorageError, Overloaded."""
         with self._reading():
             return self._facts
 
     def read_raw_metadata(self) -> dict[str, Any]:
-        """Raises FileError, StorageError."""
+        """Raises FileError, StorageError, Overloaded."""
         return self._ask("raw", None, lambda _, answer: answer)
+
+    def read_need_conversion(self) -> bool:
+        """Raises FileError, StorageError, Overloaded."""
+        return self._ask("conversion", None, lambda _, answer: answer.get("needed") is True)
 
     def rest(self) -> bool:
         """Give the process up for another reader's; false when it is being used."""
@@ -216,16 +225,16 @@ class IsolatedReader(AbstractReader):
         self.format.helpers.leave(self)
 
     def _ask(self, name: str, value: object, take: Callable[[HelperProcess, dict[str, Any]], T]) -> T:
-        """What `take` makes of the helper's answer. Raises FileError, StorageError."""
+        """What `take` makes of the helper's answer. Raises FileError, StorageError, Overloaded."""
         with self._reading() as helper:
             return take(helper, helper.ask({name: value}))
 
     @contextmanager
     def _reading(self) -> Iterator[HelperProcess]:
-        """The helper with the image open, for one request. Raises FileError, StorageError."""
-        if not self._lock.acquire(timeout=self.format.helpers.limits.seconds):
-            raise StorageError("The image is being read by others, one at a time; try again.")
+        """The helper with the image open, for one request. Raises FileError, StorageError, Overloaded."""
+        self._take_turn()
         try:
+            self._began = time.monotonic()
             self._require_usable()
             helper = self._helper
             if helper is None or not helper.is_alive():
@@ -241,7 +250,22 @@ class IsolatedReader(AbstractReader):
                 self._end()
             self.format.helpers.touch(self)
         finally:
+            self._began = inf
             self._lock.release()
+
+    def _take_turn(self) -> None:
+        """Take the lock. Raises Overloaded.
+
+        The time counts from when this came and from when the read before it began: of many that come while
+        one hangs, none waits after the first seconds.
+        """
+        patience = self.format.helpers.limits.turn_seconds
+        last = time.monotonic() + patience
+        while not self._lock.acquire(
+            timeout=max(0.0, left := min(last, self._began + patience) - time.monotonic())
+        ):
+            if left <= 0:
+                raise Overloaded("The image is being read by others; ask again in a moment.")
 
     def _require_usable(self) -> None:
         if self._closed:
@@ -326,8 +350,35 @@ class IsolatedFormat(AbstractFormat):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """Metadata and tiers, as the helper says. Raises FileError, StorageError."""
+        """Metadata and tiers, as the helper says. Raises FileError, StorageError, Overloaded."""
         return self.reader.read_facts()
+
+    @cached_property
+    def need_conversion(self) -> bool:
+        """As that format says. Raises FileError, StorageError, Overloaded."""
+        return self.reader.read_need_conversion()
+
+    def get_cached(self, key: str, compute: Callable[[], T]) -> T:
+        """The value under `key`. Those who ask first at the same time may each compute it.
+
+        A lock around it would hold them all up when the helper hangs; they take turns at the reader.
+        """
+        try:
+            value: T = self._cache[key]
+        except KeyError:
+            value = self._cache.setdefault(key, compute())
+        return value
+
+
+def _usable(ready: HelperProcess | None) -> HelperProcess | None:
+    """A process that stood ready, if it can be asked something; ended otherwise."""
+    alive = False
+    try:
+        alive = ready is not None and ready.is_alive()
+    finally:
+        if ready is not None and not alive:
+            ready.end()
+    return ready if alive else None
 
 
 def _associated(helper: HelperProcess, answer: dict[str, Any]) -> NDArray[Any] | None:

@@ -51,6 +51,8 @@ class _ImageServer:
             raise StorageError("No image was opened.")
         if name == "raw":
             return {"raw": dict(image.raw_metadata)}
+        if name == "conversion":
+            return {"needed": bool(image.need_conversion)}
         if name == "label":
             return self._give(image.reader.read_label(*asked))
         if name == "macro":

@@ -22,6 +22,7 @@ from pims.files.manifest import Manifest
 from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractFormat, ReadContext
 from pims.formats.registry import FormatRegistry
+from pims.images.helper_process import HelperLimits
 from pims.images.image import OpenedImage
 from pims.images.isolated import Helpers, IsolatedFormat, needs_isolation
 from pims.images.overviews import Overviews
@@ -35,13 +36,23 @@ class Opener:
     """Turns a path that a client sent into an upload, and an upload into an opened image.
 
     Only names that a manifest lists are ever opened: a path is compared, not followed.
+
+    Parameters
+    ----------
+    helper_limits : what the processes may use that read formats which are isolated
     """
 
-    def __init__(self, root: Path, registry: FormatRegistry, context: ReadContext) -> None:
+    def __init__(
+        self,
+        root: Path,
+        registry: FormatRegistry,
+        context: ReadContext,
+        helper_limits: HelperLimits | None = None,
+    ) -> None:
         self.root = root
         self.registry = registry
         self._context = context
-        self._helpers = Helpers()
+        self.helpers = Helpers(helper_limits)
         self._listing: dict[str, tuple[int, Manifest]] = {}
         self._listing_lock = threading.Lock()
 
@@ -97,6 +108,7 @@ class Opener:
         """The overviews of an image; none for one that has none, or whose file is damaged or missing."""
         if directory.inside(directory.overviews) not in manifest.digests:
             return None
+        _ = spatial.pyramid  # what is wrong with the image is not the overviews' fault
         try:
             source = LocalSource(self._contained(directory, directory.overviews))
             return Overviews(spatial, source, self.registry, self._context)
@@ -111,7 +123,7 @@ class Opener:
     def _spatial(self, fmt: type[AbstractFormat], source: LocalSource, series: int) -> AbstractFormat:
         """The image, read here or, when its format asks for it, in another process."""
         if needs_isolation(fmt):
-            return IsolatedFormat(fmt, source, self._helpers, series=series, context=self._context)
+            return IsolatedFormat(fmt, source, self.helpers, series=series, context=self._context)
         return fmt(source, series=series, context=self._context)
 
     def _format(self, identifier: str) -> type[AbstractFormat]:

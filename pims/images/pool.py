@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pims.errors import ImageNotFound
+from pims.errors import ImageNotFound, Overloaded
 from pims.files.layout import UploadDirectory, split_path
 from pims.images.image import OpenedImage
 from pims.images.opener import Opener
@@ -19,6 +19,8 @@ FRESH_SECONDS = 1.0
 """How long an opened image is trusted before its manifest is looked at again."""
 CHECK_SECONDS = 1.0
 """How long the one who looks may take before another does."""
+OPENING_SECONDS = 10.0
+"""How long an image may take to open for others to wait for it."""
 ALIASES_PER_IMAGE = 4
 
 
@@ -72,7 +74,7 @@ class ImagePool:
         self._entries: dict[str, _Entry] = {}
         self._aliases: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
-        self._opening: dict[str, threading.Lock] = {}
+        self._opening: dict[str, tuple[threading.Lock, float]] = {}
 
     def lease(self, filepath: str) -> Lease:
         """The image at a path, opened when it is not. Blocks on the disk: not for an event loop.
@@ -118,11 +120,14 @@ class ImagePool:
     def _acquire(self, filepath: str) -> _Entry:
         name, _ = split_path(filepath)
         with self._lock:
-            gate = self._opening.setdefault(name, threading.Lock())
+            gate, began = self._opening.setdefault(name, (threading.Lock(), time.monotonic()))
+        # One thread opens an image; the others wait for it, but not for one that hangs.
+        if not gate.acquire(timeout=max(0.0, began + OPENING_SECONDS - time.monotonic())):
+            raise Overloaded("The image is being opened for others; ask again in a moment.")
         try:
-            with gate:  # one thread opens an image, the others wait for it
-                return self._acquire_alone(name, filepath)
+            return self._acquire_alone(name, filepath)
         finally:
+            gate.release()
             with self._lock:
                 self._opening.pop(name, None)
 

@@ -20,7 +20,7 @@ __all__ = ["Abandoned", "Reading", "View"]
 
 MAX_READ_BYTES = 2 << 30
 """Decoded bytes one request may need at once."""
-BAND_BYTES = 32 << 20
+BAND_BYTES = 16 << 20
 """Decoded bytes that are read at once; between two bands, reading can stop."""
 
 

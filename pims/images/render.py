@@ -37,6 +37,7 @@ __all__ = [
 RENDER_EPOCH = 2
 """Raised whenever the same request would give other pixels than before: it is part of every ETag."""
 JPEG = "image/jpeg"
+LOSSY = frozenset({JPEG, "image/jpg", "image/webp"})
 
 
 def _never() -> bool:
@@ -151,9 +152,9 @@ def render(image: OpenedImage, request: RenderRequest, *, stop: Callable[[], boo
     if isinstance(request, AssociatedRequest):
         return _associated(image, request)
     if isinstance(request, TileRequest):
-        same = _same_tiles(image, request)
-        if same is not None:
-            return _stored_pixels(image, request, same)
+        equal = image.equal_tiers[request.level] if request.normalized else image.pyramid.tiers[request.level]
+        if equal is not None:
+            return _stored_pixels(image, request, equal)
     view = _view(image, request)
     default, bits = _intensities(image, request)
     adjust = image.adjustment(request.display, default, bits)
@@ -171,13 +172,15 @@ def render(image: OpenedImage, request: RenderRequest, *, stop: Callable[[], boo
 def needed_bytes(image: OpenedImage, request: RenderRequest) -> int:
     """About what `render` needs at once, in bytes: pixels as they are read, as they come out, encoded."""
     if isinstance(request, AssociatedRequest):
-        return request.width * request.height * 3
+        stored = (a.width * a.height for a in image.metadata.associated if a.name == request.name)
+        return 3 * max((request.width * request.height, *stored))
     view = _view(image, request)
     reading = Reading.of(image, view)
     _, bits = _intensities(image, request)
     output = view.width * view.height * image.metadata.n_samples * bits // 8
     same_size = reading.crop is None and reading.size == (view.width, view.height)
-    return reading.byte_size(image) + (0 if same_size else output) + output // 4
+    encoded = output // 4 if request.media_type in LOSSY else output  # noise can't be made smaller
+    return reading.byte_size(image) + (0 if same_size else output) + encoded
 
 
 def _intensities(image: OpenedImage, request: PlaneRequest) -> tuple[AutoBound | None, int]:
@@ -194,7 +197,8 @@ def _same_tiles(image: OpenedImage, request: TileRequest) -> Tier | None:
 
 def _stored_pixels(image: OpenedImage, request: TileRequest, tier: Tier) -> bytes:
     """A tile of exactly the pixels that are stored: nothing to fit or to resize."""
-    region = tier.tile_region(request.column, request.row)
+    asked = image.normalized_pyramid.tiers[request.level] if request.normalized else tier
+    region = asked.tile_region(request.column, request.row)
     adjust = image.adjustment(request.display, AutoBound.AUTO_IMAGE, 8)
     pixels = image.reader.read_region(tier, region, image.default_plane)
     steps = plan(adjust, crop=None, out_width=region.width, out_height=region.height)

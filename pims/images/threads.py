@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import Any, Generic, TypeVar
 from pims.errors import Overloaded
 
 __all__ = ["RenderThreads"]
+
+logger = logging.getLogger("pims.images")
 
 ADVICE = "Ask again in a moment, or for a smaller part."
 
@@ -39,7 +42,7 @@ class _Job(Generic[T]):
     """Of the request: what the work logs has its id."""
 
     def run(self) -> None:
-        """Work unless nobody waits for it any more, and tell the loop."""
+        """Work unless nobody waits for it any more, and tell the loop, whatever happens."""
         result: Any = None
         error: Exception | None = None
         try:
@@ -50,13 +53,20 @@ class _Job(Generic[T]):
                 result = self.context.run(self.work, *self.arguments, **more)
         except Exception as raised:  # noqa: BLE001 - it is raised again where the result is awaited
             error = raised
-        finally:
-            self.after()
+        except BaseException as raised:  # noqa: BLE001 - the thread has other work to do
+            error = RuntimeError(f"the work ended with {type(raised).__name__}")
+        self._end()
         self._tell(_settle, self.future, result, error)
 
     def drop(self) -> None:
-        self.after()
+        self._end()
         self._tell(self.future.cancel)
+
+    def _end(self) -> None:
+        try:
+            self.after()
+        except Exception:
+            logger.exception("what followed some work failed")
 
     def _tell(self, function: Callable[..., object], *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop was closed: nobody waits
@@ -120,10 +130,9 @@ class RenderThreads:
                 raise RuntimeError("no work is taken any more")
             if cost and self._needed and self._budget is not None and self._needed + cost > self._budget:
                 raise Overloaded(f"The server is busy with other large images. {ADVICE}")
-            self._needed += cost
             if len(self._threads) < self._count:
-                self._threads.append(threading.Thread(target=self._work, name=f"render-{len(self._threads)}"))
-                self._threads[-1].start()
+                self._start_one()
+            self._needed += cost
             self._queue.put(job)
         return job.future
 
@@ -149,6 +158,17 @@ class RenderThreads:
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def _start_one(self) -> None:
+        """Raises Overloaded when there is no thread and none can be started."""
+        thread = threading.Thread(target=self._work, name=f"render-{len(self._threads)}")
+        try:
+            thread.start()
+        except RuntimeError as error:  # more threads than the system allows; those there are do the work
+            if not self._threads:
+                raise Overloaded(f"The server can't start a thread. {ADVICE}") from error
+        else:
+            self._threads.append(thread)
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pims.errors import CorruptFile, NoMatchingFormat
 from pims.files.atomic import fsync_path
-from pims.files.claim import Claim
+from pims.files.claim import Claim, make_parent
 from pims.files.layout import UploadDirectory, sanitized_name
 from pims.files.manifest import Manifest, Origin
 from pims.files.source import LocalSource
@@ -48,7 +48,7 @@ class ImportOptions:
 
     root: Path
     pending: Path
-    """Parent of the private directories; on the filesystem of root."""
+    """Parent of the private directories; on the filesystem of root, and no link."""
     limits: Limits = field(default_factory=Limits)
     lossless_codec: str = "zstd"
     jpeg_quality: int = 90
@@ -169,8 +169,8 @@ class _Import:
         return next((candidate for candidate in candidates if candidate.digest == digest), None)
 
     def _extract(self, progress: Callable[[float], None]) -> Origin:
+        make_parent(self.options.pending)
         self.options.root.mkdir(parents=True, exist_ok=True)
-        self.options.pending.mkdir(parents=True, exist_ok=True)
         self.claim = Claim(self.private.path)
         self.private.processed.mkdir()
         size, digest = copy_with_digest(self.source, self.private.path / self.file_name, progress)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -16,13 +17,21 @@ from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractFormat, ReadContext
 from pims.formats.engines.tiff.encode import TileCodec
 from pims.formats.registry import FormatRegistry
+from pims.images.helper_process import HelperLimits
 from pims.images.histogram import read_histogram
+from pims.images.isolated import Helpers, IsolatedFormat, needs_isolation
 from pims.images.overviews import Overviews
 from pims.importer.extract import digest_of
+from pims.importer.failure import is_expected
 from pims.importer.overviews import overviews_spec
 from pims.model.metadata import ImageMetadata
 
-__all__ = ["Finding", "Inspector", "Remedy"]
+__all__ = ["Finding", "Inspector", "Remedy", "unexpected"]
+
+logger = logging.getLogger("pims.importer")
+
+HELPER_LIMITS = HelperLimits(processes=2, seconds=300.0, standby=False)
+"""Repairs have two images open, and read more at once than a server does."""
 
 
 class Remedy(Enum):
@@ -66,6 +75,7 @@ class Inspector:
     digests : whether every file is read from one end to the other and compared with its digest
     complete : whether overviews are missed that an older version of this server did not write; the image
         is in order without them, and slow to look at from afar
+    helper_memory : bytes of address space of a process that reads an image of a format that is not trusted
     """
 
     def __init__(
@@ -75,24 +85,47 @@ class Inspector:
         *,
         digests: bool = False,
         complete: bool = False,
+        helper_memory: int = HELPER_LIMITS.memory_bytes,
     ) -> None:
         self.registry = registry
         self.context = context
         self._digests = digests
         self._complete = complete
+        self._helpers = Helpers(replace(HELPER_LIMITS, memory_bytes=helper_memory))
 
     def root(self, root: Path, pending: Path) -> Iterator[Finding]:
         """All findings, an upload at a time. Raises StorageError when ROOT can't be listed."""
-        for path in abandoned(pending):
-            yield Finding(path, "was left by an import that was killed", Remedy.PENDING)
+        try:
+            for path in abandoned(pending):
+                yield Finding(path, "was left by an import that was killed", Remedy.PENDING)
+        except StorageError as error:
+            yield Finding(pending, str(error).rstrip("."), Remedy.LOOK)
         for name in sorted(upload_names(root)):
             yield from self.upload(UploadDirectory(root / name))
 
+    def open(self, fmt: type[AbstractFormat], source: LocalSource, series: int = 0) -> AbstractFormat:
+        """The image, read in this process or, when its format asks for it, in another.
+
+        What a format says of itself is to be asked of `fmt`: the image may stand for one elsewhere.
+        """
+        if needs_isolation(fmt):
+            return IsolatedFormat(fmt, source, self._helpers, series=series, context=self.context)
+        return fmt(source, series=series, context=self.context)
+
     def upload(self, directory: UploadDirectory) -> Iterator[Finding]:
-        """The findings of one upload; those that hide others come alone."""
+        """The findings of one upload; those that hide others come alone. Nothing is raised."""
+        try:
+            yield from self._upload(directory)
+        except Exception as error:  # noqa: BLE001 - whatever one upload does, the others are looked at
+            yield Finding(directory.path, f"can't be looked at: {unexpected(directory, error)}", Remedy.LOOK)
+
+    def _upload(self, directory: UploadDirectory) -> Iterator[Finding]:
         path = directory.path
         if path.is_symlink() or not path.is_dir():
             yield Finding(path, "is not a directory", Remedy.LOOK)
+            return
+        if directory.processed.is_symlink():
+            yield Finding(path, "its processed/ is a link to another place", Remedy.LOOK)
             return
         try:
             manifest = Manifest.read(directory.manifest)
@@ -145,6 +178,8 @@ class Inspector:
             yield Finding(path, f"no installed plug-in reads {manifest.spatial_format}", Remedy.LOOK)
         except (FileError, StorageError) as error:
             yield Finding(path, f"the image can't be opened: {error}", Remedy.IMPORT_AGAIN)
+        except Exception as error:  # noqa: BLE001 - readers are foreign code and raise anything
+            yield Finding(path, f"the image can't be opened: {unexpected(directory, error)}", Remedy.LOOK)
         try:
             read_histogram(directory.histogram)
         except (NotFoundError, CorruptFile, StorageError) as error:
@@ -157,9 +192,9 @@ class Inspector:
         fmt = self.registry.get(manifest.spatial_format)
         with (
             LocalSource(directory.spatial(manifest.spatial_format)) as source,
-            fmt(source, series=manifest.series, context=self.context) as image,
+            self.open(fmt, source, manifest.series) as image,
         ):
-            image.pyramid  # noqa: B018 - raises what is wrong with it
+            _ = image.main_imd, image.pyramid  # raises what is wrong with it
             if directory.inside(directory.overviews) not in manifest.digests:
                 if self._complete and overviews_spec(image, TileCodec.ZSTD) is not None:
                     yield Finding(directory.path, "there are no overviews", Remedy.OVERVIEWS)
@@ -192,6 +227,14 @@ class Inspector:
             if not good:
                 sentence = f"{name} changed since the import: its digest is another"
                 yield Finding(directory.path, sentence, remedies.get(name, Remedy.IMPORT_AGAIN))
+
+
+def unexpected(directory: UploadDirectory, error: Exception) -> str:
+    """What is said of any error; the traceback of one that nobody expects is logged."""
+    if is_expected(error) and str(error):
+        return str(error).rstrip(".")
+    logger.error("%s: unexpected error", directory.path.name, exc_info=error)
+    return f"unexpected error ({type(error).__name__}: {error})"
 
 
 def _not_a_link(path: Path) -> Path:

@@ -82,6 +82,11 @@ class ProgressLine:
             self._stream.flush()
             self._drawn = 0.0
 
+    def ended(self, source: str) -> None:
+        """That import has its result; not every one has an event that says so."""
+        with self._lock:
+            self._running.pop(source, None)
+
     def _note(self, event: ImportEvent, now: float) -> None:
         if event.state is EventState.STARTED:
             path = Path(event.source)

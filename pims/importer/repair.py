@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pims.errors import CorruptFile, FileError, PimsError, StorageError
+from pims.errors import CorruptFile, FileError, StorageError
 from pims.files.layout import UploadDirectory
 from pims.files.manifest import Manifest, Origin
 from pims.files.source import LocalSource
@@ -19,7 +19,7 @@ from pims.formats.probe import Probe
 from pims.importer.extract import digest_of
 from pims.importer.flow import ImportOptions
 from pims.importer.histogram import import_histogram
-from pims.importer.inspection import REPAIRS, Finding, Inspector, Remedy
+from pims.importer.inspection import REPAIRS, Finding, Inspector, Remedy, unexpected
 from pims.importer.integrity import check_integrity
 from pims.importer.overviews import overviews_spec, write_overviews
 
@@ -45,8 +45,9 @@ class Repairer:
     def repair(self, path: Path, findings: list[Finding]) -> list[Finding]:
         """Do what can be done about the findings of one directory; returns what is wrong afterwards.
 
-        A repair may show what was hidden, so there are several rounds.
+        A repair may show what was hidden, so there are several rounds. Nothing is raised.
         """
+        directory = UploadDirectory(path)
         for _ in REPAIRS:
             remedies = {finding.remedy for finding in findings}
             wanted = [remedy for remedy in REPAIRS if remedy in remedies]
@@ -54,14 +55,16 @@ class Repairer:
                 return findings
             try:
                 for remedy in wanted:
-                    self._apply(UploadDirectory(path), remedy)
-            except (PimsError, OSError) as error:
-                sentence = f"can't be repaired: {str(error).rstrip('.')}"
+                    self._apply(directory, remedy)
+            except Exception as error:  # noqa: BLE001 - whatever one upload does, the others are repaired
+                sentence = f"can't be repaired: {unexpected(directory, error)}"
                 return [*findings, Finding(path, sentence, Remedy.LOOK)]
-            findings = list(self._inspector.upload(UploadDirectory(path))) if path.exists() else []
+            findings = list(self._inspector.upload(directory)) if os.path.lexists(path) else []
         return findings
 
     def _apply(self, directory: UploadDirectory, remedy: Remedy) -> None:
+        if directory.path.is_symlink() or directory.processed.is_symlink():
+            raise StorageError("a link leads to another place, where nothing is changed")
         if remedy is Remedy.PENDING:
             shutil.rmtree(directory.path)
             return
@@ -72,7 +75,7 @@ class Repairer:
         if remedy is Remedy.LINKS:
             _make_links(directory, manifest)
             return
-        with self._open(directory.spatial(manifest.spatial_format), manifest.series) as image:
+        with self._open(directory.spatial(manifest.spatial_format), manifest.series) as (_, image):
             if remedy is Remedy.HISTOGRAM:
                 digests = self._make_histogram(directory, image)
             else:
@@ -112,25 +115,27 @@ class Repairer:
         original = _only_file(directory)
         spatial, conversion = original, None
         directory.processed.mkdir(exist_ok=True)
-        with self._open(original) as image:
+        with self._open(original) as (fmt, image):
             check_integrity(image, lambda fraction: None)
             if image.need_conversion:
                 spatial, conversion = self._older_conversion(directory, image), {"convertor": "older server"}
-            with self._open(spatial) as shown:
+            with self._open(spatial) as (spatial_class, shown):
                 digests = self._make_histogram(directory, shown)
                 digests |= self._make_overviews(directory, shown)
-                spatial_format = shown.get_identifier()
+                if conversion is not None:
+                    digests[directory.inside(spatial)] = digest_of(spatial)
+                spatial_format = spatial_class.get_identifier()
             name, status = original.name, original.stat()
             imported = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
             manifest = Manifest(
                 uuid=directory.uuid,
                 file_name=name,
                 origin=Origin(name, status.st_size, digest_of(original)),
-                original_format=image.get_identifier(),
+                original_format=fmt.get_identifier(),
                 spatial_format=spatial_format,
                 metadata=image.full_imd.as_dict(),
                 revision=int(datetime.now(UTC).timestamp()),  # above all that clients may remember
-                format_revision=image.revision,
+                format_revision=fmt.revision,
                 imported_at=imported,
                 conversion=conversion,
                 digests={key: digest for key, digest in digests.items() if digest},
@@ -149,7 +154,7 @@ class Repairer:
             if path.is_symlink() or not path.is_file():
                 continue
             try:
-                with self._open(path) as converted:
+                with self._open(path) as (_, converted):
                     check_integrity(converted, lambda fraction: None)
                     main, other = converted.main_imd, image.main_imd
                     if not converted.need_conversion and (main.width, main.height) == (
@@ -162,11 +167,12 @@ class Repairer:
         raise CorruptFile("The image has to be converted and there is no conversion; import it again.")
 
     @contextmanager
-    def _open(self, path: Path, series: int = 0) -> Iterator[AbstractFormat]:
+    def _open(self, path: Path, series: int = 0) -> Iterator[tuple[type[AbstractFormat], AbstractFormat]]:
+        """What the file is, and its image. Raises FileError, StorageError."""
         with LocalSource(path) as source:
             fmt = self._inspector.registry.identify(Probe(source, self._inspector.context.limits))
-            with fmt(source, series=series, context=self._inspector.context) as image:
-                yield image
+            with self._inspector.open(fmt, source, series) as image:
+                yield fmt, image
 
 
 def _only_file(directory: UploadDirectory) -> Path:

@@ -19,6 +19,8 @@ FIELD_TYPES: tuple[tuple[tuple[str, ...], Any], ...] = (
     (("brightfield", "lossy", "subsampled"), bool),
 )
 """What fields of ImageMetadata must be when they come from outside."""
+MAX_COUNT = 1 << 31
+LARGEST = {"significant_bits": 64, "n_samples": 64, "n_concrete_channels": 65_536, "orientation": 255}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class ImageMetadata:
                 value = getattr(self, name)
                 if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 1)):
                     raise TypeError(f"{name} is {value!r}")
+                if kind is int and value > LARGEST.get(name, MAX_COUNT):
+                    raise TypeError(f"{name} is {value}")
         if self.pixel_type not in NUMBER_TYPES:
             raise TypeError(f"pixel_type is {self.pixel_type!r}")
 
@@ -153,6 +157,6 @@ class ImageMetadata:
         kept["associated"] = tuple(AssociatedImage(**image) for image in kept.get("associated", ()))
         kept["objective"] = Objective(**kept.get("objective", {}))
         kept["warnings"] = tuple(kept.get("warnings", ()))
-        if kept.get("acquired_at"):
+        if kept.get("acquired_at") is not None:
             kept["acquired_at"] = datetime.fromisoformat(kept["acquired_at"])
         return cls(**kept)

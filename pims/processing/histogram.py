@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pims.errors import UnsupportedFeature
 from pims.model.metadata import ImageMetadata
+from pims.model.presence import is_present
 from pims.processing.stretch import STRETCHED_TYPES, positions
 
 __all__ = ["INTERVALS", "Bins", "bounds", "channel_counts", "finite_bounds", "whole_numbers"]
@@ -23,9 +24,6 @@ REAL_PIXELS = 1 << 18
 """Pixels counted at a time where positions are computed as float64."""
 MAX_BITS = 16
 """Bits of whole numbers that have one bin each."""
-NO_DATA = np.float64(np.finfo(np.float32).max) * np.array([1 - 2.0**-21, 1 + 2.0**-21])
-"""Real numbers of this size, positive or negative, are what programs write where there are no data: the
-largest of float32, of which some were rounded to decimals on their way."""
 COUNTED_BY_VALUE = ("uint8", "uint16", "int8", "int16")
 
 
@@ -123,8 +121,8 @@ def bounds(counts: NDArray[np.uint64], bins: Bins) -> NDArray[np.int64]:
 def finite_bounds(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64]]:
     """What is lowest and highest in every sample of pixels (height, width, samples), and what is neither.
 
-    Absent are NaN, infinity, and the largest numbers of float32 of either sign, by which programs mark
-    pixels without data: bounds that far apart would show all others as one.
+    Absent is what `is_present` denies: bounds as far apart as the marks of pixels without data would show all
+    others as one.
 
     Returns
     -------
@@ -139,7 +137,7 @@ def finite_bounds(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64
     limits = np.full((samples, 2), np.nan)
     for sample in range(samples):
         plane = pixels[:, :, sample]
-        present = _is_present(plane)
+        present = is_present(plane)
         nans = np.count_nonzero(np.isnan(plane))
         finite = np.count_nonzero(present)
         absent[sample] = nans, plane.size - finite - nans
@@ -149,13 +147,6 @@ def finite_bounds(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64
                 plane.max(initial=-np.inf, where=present),
             )
     return limits, absent
-
-
-def _is_present(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Of real numbers: whether they are finite and not NO_DATA."""
-    size = np.abs(values)
-    present: NDArray[np.bool_] = np.isfinite(values) & ~((size >= NO_DATA[0]) & (size <= NO_DATA[1]))
-    return present
 
 
 def _counts_by_value(pixels: NDArray[Any], bins: Bins) -> NDArray[np.uint64]:
@@ -188,7 +179,7 @@ def _count_intervals(values: NDArray[Any], bins: Bins) -> NDArray[np.uint64]:
     """Of a flat array: by the position of every value between the outer edges."""
     where: NDArray[Any]
     if values.dtype.kind == "f":
-        where = positions(values[_is_present(values)], bins.lowest, bins.highest) * bins.count
+        where = positions(values[is_present(values)], bins.lowest, bins.highest) * bins.count
     else:  # exact: 32 bits times INTERVALS are far from 64
         first, last = int(bins.lowest), int(bins.highest)
         where = (values.astype(np.int64) - first) * bins.count // (last - first)

@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pims.errors import UnsupportedFeature
-from pims.model.shown import PIXEL_TYPES
-from pims.processing.real_numbers import as_real_numbers
 
 __all__ = ["resample", "resize"]
 
-AS_THEY_ARE = ("uint8", "uint16", "int16")
-"""Types that are resized in their own arithmetic."""
+SHOWN_TYPES = ("uint8", "uint16")
+"""What is resized: pixels as they are shown, after their intensities were adjusted."""
 OPENCV_SAMPLES = 4
 """Samples of a pixel that every OpenCV function used here takes."""
 WHOLE = 1e-6
@@ -37,8 +35,7 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
 
     Parameters
     ----------
-    pixels : (height, width, samples) of one of PIXEL_TYPES. Real numbers that are not finite say that there
-        is no intensity: they count for nothing in averages, and where there is nothing else the result is NaN
+    pixels : (height, width, samples), uint8 or uint16
 
     Returns
     -------
@@ -52,13 +49,6 @@ def resize(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     source_height, source_width = pixels.shape[:2]
     if (width, height) == (source_width, source_height):
         return pixels
-    if pixels.dtype not in AS_THEY_ARE:
-        return as_real_numbers(pixels, lambda values: _resized(values, width, height))
-    return _resized(pixels, width, height)
-
-
-def _resized(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    source_height, source_width = pixels.shape[:2]
     smaller = (min(width, source_width), min(height, source_height))
     if smaller != (source_width, source_height):
         pixels = _by_samples(pixels, lambda part: _shrunk(part, smaller))
@@ -97,7 +87,7 @@ def resample(
 
     Parameters
     ----------
-    pixels : (height, width, samples) of one of PIXEL_TYPES, NaN and infinity as for `resize`
+    pixels : (height, width, samples), uint8 or uint16
     left, top, width, height : in pixels of the array. Beyond its edges, by one more array at most, the
         outermost pixels are repeated.
 
@@ -115,8 +105,6 @@ def resample(
     _check_bounds(y, pixels.shape[0])
     if all(abs(bound - round(bound)) < WHOLE for bound in (*x, *y)):
         return resize(_cut(pixels, _rounded(x), _rounded(y)), out_width, out_height)
-    if pixels.dtype not in AS_THEY_ARE:
-        return as_real_numbers(pixels, lambda values: _resampled(values, x, y, out_width, out_height))
     return _resampled(pixels, x, y, out_width, out_height)
 
 
@@ -181,7 +169,7 @@ def _average(
         band = _cut(pixels, columns, rows)
         by_row = _transpose(_means(band, bounds - rows[0]))
         means = _transpose(_means(by_row, xs))
-        out[first : first + step] = means if out.dtype.kind == "f" else np.rint(means, out=means)
+        out[first : first + step] = np.rint(means, out=means)
     return out
 
 
@@ -191,11 +179,10 @@ def _means(values: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[Any]:
     lower, upper = bounds[:-1], bounds[1:]
     first = lower.astype(np.intp)
     taps = int((np.ceil(upper) - first).max())
-    kind = np.float64 if values.dtype == np.float64 else np.float32
-    total = np.zeros((len(first), flat.shape[1]), kind)
+    total = np.zeros((len(first), flat.shape[1]), np.float32)
     for row in (first + tap for tap in range(taps)):
         covered = np.clip(np.minimum(upper, row + 1) - np.maximum(lower, row), 0, None)
-        weights = (covered / (upper - lower)).astype(kind)[:, np.newaxis]
+        weights = (covered / (upper - lower)).astype(np.float32)[:, np.newaxis]
         total += np.take(flat, row, axis=0, mode="clip") * weights
     return total.reshape(-1, *values.shape[1:])
 
@@ -249,9 +236,9 @@ def _by_samples(pixels: NDArray[Any], function: Callable[[NDArray[Any]], NDArray
 
 
 def _check(pixels: NDArray[Any], width: int, height: int) -> None:
-    if pixels.dtype not in PIXEL_TYPES:
+    if pixels.dtype not in SHOWN_TYPES:
         raise UnsupportedFeature(
-            f"Pixels of type {pixels.dtype} can't be resized; {', '.join(PIXEL_TYPES)} can."
+            f"Pixels of type {pixels.dtype} can't be resized; {', '.join(SHOWN_TYPES)} can."
         )
     if pixels.ndim != 3 or pixels.size == 0 or width < 1 or height < 1:
         raise ValueError(f"an array of shape {pixels.shape} can't become {width} x {height} px")

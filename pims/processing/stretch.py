@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pims.errors import UnsupportedFeature
+from pims.model.presence import are_below, is_present
 from pims.processing.request import ChannelDisplay
 
 __all__ = ["STRETCHED_TYPES", "IntensityStretch", "positions"]
@@ -22,8 +23,7 @@ SAMPLES_AT_ONCE = 1 << 15
 class IntensityStretch:
     """The formula of `intensity_lut`, computed for every value. Any thread may use it.
 
-    NaN, which says that there is no intensity, is shown black; infinity as what is below the minimum or above
-    the maximum.
+    What is absent (see pims.model.presence: NaN, infinity, marks of pixels without data) is shown black.
     """
 
     __slots__ = ("_channels", "_full", "_uniform", "dtype")
@@ -72,8 +72,11 @@ class IntensityStretch:
             return
         rows = max(SAMPLES_AT_ONCE // values[0].size, 1)
         for first in range(0, len(values), rows):
-            x = positions(values[first : first + rows], channel.minimum, channel.maximum)
-            np.fmin(np.fmax(x, 0.0, out=x), 1.0, out=x)  # of NaN and a number, the number
+            part = values[first : first + rows]
+            x = positions(part, channel.minimum, channel.maximum)
+            if part.dtype.kind == "f" and not are_below(part):
+                x[~is_present(part)] = 0.0
+            np.clip(x, 0.0, 1.0, out=x)
             if channel.gamma == 0:
                 np.greater(x, 0.0, out=x, casting="unsafe")
             elif channel.gamma != 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pims.api.fastpath import FastPath
 from pims.api.http_protocol import BoundedHttpProtocol
 from pims.application import create_app
 from pims.composition import Composition
+from pims.images import render as rendering
 from pims.settings import Settings
 from pims.testing.slides import gradient, write_pyramid
 from tests.imported import import_slide
@@ -188,7 +190,7 @@ def test_clients_that_go_away_leave_nothing_behind(app: FastPath, slide: str) ->
 def test_headers_that_do_not_arrive_are_not_waited_for(
     app: FastPath, slide: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(http_protocol, "PATIENCE_SECONDS", 0.5)
     whole = request(slide, "stored")
     with serving(app, BoundedHttpProtocol) as port:
         assert ask(port, b"") == b""
@@ -202,3 +204,77 @@ def test_headers_that_do_not_arrive_are_not_waited_for(
                 time.sleep(0.3)
                 connection.sendall(whole[20:])
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_bodies_that_do_not_arrive_are_not_waited_for(
+    app: FastPath, slide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "PATIENCE_SECONDS", 0.5)
+    head = f"POST /image/{slide}/thumb HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with serving(app, BoundedHttpProtocol) as port:
+        assert b"408 Refused" in ask(port, f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: 4\r\nConnection: close\r\n\r\n".encode())
+            for byte in (b"{", b" ", b" ", b"}"):  # slow, but it goes on
+                time.sleep(0.3)
+                connection.sendall(byte)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_request_is_not_given_up_while_one_before_it_is_answered(
+    app: FastPath, slide: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "PATIENCE_SECONDS", 0.3)
+    really = rendering.render
+
+    def slowly(*given: Any, **more: Any) -> bytes:
+        time.sleep(1)
+        return really(*given, **more)
+
+    monkeypatch.setattr("pims.api.answer.render", slowly)
+    with serving(app, BoundedHttpProtocol) as port:
+        answer = ask(port, request(slide, "not in the cache") * 2 + b"GET /ping HT")
+    assert [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", answer)] == [200, 200, 408]
+
+
+def test_who_does_not_read_is_dropped(app: FastPath, slide: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "PATIENCE_SECONDS", 0.5)
+    close = "Connection: close\r\n"
+    data = request(slide, "stored") * 3000 + request(slide, "stored", headers=close)
+    with serving(app, BoundedHttpProtocol) as port:
+        ask(port, request(slide, "stored", headers=close))  # opens the image
+        received = {}
+        for name, pauses in (("at once", []), ("with pauses", [0.2] * 8), ("too late", [3.0])):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                sender = threading.Thread(target=_send, args=(connection, data))
+                sender.start()
+                received[name] = b""
+                with suppress(ConnectionResetError):
+                    for pause in itertools.chain(pauses, itertools.repeat(0.0)):
+                        time.sleep(pause)
+                        if not (chunk := connection.recv(1 << 20)):
+                            break
+                        received[name] += chunk
+                sender.join(30)
+        assert b" 200 OK" in ask(port, request(slide, "stored", headers=close))
+    assert len(received["at once"]) > 6 << 20  # more than sockets hold
+    counts = {name: answers.count(b"HTTP/1.1 200 OK") for name, answers in received.items()}
+    assert counts["at once"] == counts["with pauses"] == 3001
+    assert counts["too late"] < 3001
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    with suppress(OSError):
+        connection.sendall(data)
+
+
+def test_all_requests_of_a_client_that_left_are_told(
+    app: FastPath, slide: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(app, BoundedHttpProtocol) as port:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall(request(slide, "not in the cache") * 2 + request(slide, "no tile"))
+                time.sleep(0.01)
+        assert b" 200 OK" in ask(port, request(slide, "stored", headers="Connection: close\r\n"))
+    assert "Exception in ASGI application" not in caplog.text

@@ -11,7 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pims.errors import ImageNotFound
-from pims.files.layout import MAX_NAME_BYTES, MAX_PATH_BYTES, UploadDirectory, sanitized_name, split_path
+from pims.files.layout import (
+    MAX_NAME_BYTES,
+    MAX_PATH_BYTES,
+    UploadDirectory,
+    is_name,
+    sanitized_name,
+    split_path,
+)
 
 ROOT = Path("/srv/uploads")
 pieces = st.sampled_from(
@@ -117,6 +124,19 @@ def test_names_are_kept_as_far_as_they_are_safe(name: str, safe: str) -> None:
 def test_a_long_name_keeps_its_extension(length: int, extension: str, letter: str) -> None:
     safe = sanitized_name(letter * length * 3 + extension)
     assert safe.endswith(extension.rpartition(".")[2]) and len(safe.encode()) <= MAX_NAME_BYTES
+
+
+@given(names | any_text)
+@example("a\0")
+@example("\ud800")
+@example("病" * 86)
+@example("a/b")
+def test_a_name_is_what_a_file_can_be_called(name: str) -> None:
+    text = not any(0xD800 <= ord(char) <= 0xDFFF for char in name)
+    wrong = name in ("", ".", "..") or "/" in name or "\0" in name or not text
+    assert is_name(name) == (not wrong and len(name.encode()) <= 255)
+    assert is_name(sanitized_name(name))
+    assert not is_name(name.encode("utf-8", "replace"))
 
 
 def test_an_upload_knows_its_places(tmp_path: Path) -> None:

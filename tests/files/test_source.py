@@ -99,6 +99,13 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             LocalSource(path)
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StorageError, match="this can't be a file's name") as told:
+        LocalSource(tmp_path / name)
+    assert str(told.value).encode()
+
+
 def test_after_closing_reading_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(DATA)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +22,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pims.errors import CorruptFile, LimitExceeded, StorageError, UnsupportedFeature
+from pims.composition import Composition
+from pims.errors import CorruptFile, LimitExceeded, Overloaded, StorageError, UnsupportedFeature
 from pims.files.source import LocalSource
 from pims.formats.abstract import AbstractFormat, Tile
-from pims.images.helper_process import HelperLimits
+from pims.images.helper_process import HelperLimits, HelperProcess
 from pims.images.isolated import Helpers, IsolatedFormat, needs_isolation
 from pims.model.geometry import Region
 from pims.model.planes import FIRST_PLANE, Plane
+from pims.settings import Settings
 
 TOY = """
 import os, time
@@ -48,6 +53,8 @@ class ToyParser(AbstractParser):
             raise UnsupportedFeature("a toy that is bad")
         if self.format.source.pread(0, 3) == b"die":
             os.abort()
+        if self.format.source.pread(0, 3) == b"zzz":
+            time.sleep(600)
         return ImageMetadata(WIDTH, HEIGHT, "uint16", 12, 1, depth=8)
     def parse_raw_metadata(self):
         return {"ENV." + name: value for name, value in os.environ.items()}
@@ -82,6 +89,14 @@ class ToyFormat(AbstractFormat):
 """
 ABORT, HANG, EAT, RAISE, LIE, EXIT, SPIN = range(1, 8)
 """Focal planes of the toy."""
+TRACER = """
+import ctypes, sys, time
+libc = ctypes.CDLL(None)
+PTRACE_SEIZE = 0x4206
+print(libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None), flush=True)
+time.sleep(60)
+"""
+"""What a process waits for that traces another one: until then, nobody else sees that one's end."""
 
 Opening = Callable[..., IsolatedFormat]
 
@@ -336,6 +351,139 @@ def test_threads_read_one_after_the_other(opening: Opening) -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda top: read(image, region=Region(0, top, 5, 5)), range(40)))
     assert [pixels[0, 0, 0] for pixels in found] == [100 * top for top in range(40)]
+
+
+@pytest.mark.parametrize("content", [b"toy", b"zzz"])
+def test_an_image_that_hangs_leaves_threads_to_others(opening: Opening, content: bytes) -> None:
+    image = opening(content)
+    if content == b"toy":
+        check_next_read(image)
+
+    def hang() -> None:
+        read(image, HANG)
+
+    with ThreadPoolExecutor(2) as threads:
+        hanging = [threads.submit(hang) for _ in range(6)]
+        try:
+            start = time.monotonic()
+            assert threads.submit(int, "7").result(5) == 7
+            assert time.monotonic() - start < 4
+        finally:
+            for future in hanging:
+                future.cancel()
+            end_reader(image)
+    errors = [_error(future) for future in hanging]
+    assert sorted(type(error).__name__ for error in errors) == [*["Overloaded"] * 5, "StorageError"]
+    assert all("in a moment" in str(error) for error in errors if isinstance(error, Overloaded))
+
+
+def _error(future: Future[None]) -> BaseException | None:
+    assert not future.cancelled()
+    return future.exception()
+
+
+def end_reader(image: IsolatedFormat) -> None:
+    """From outside, as long as there is one."""
+    pid = image.reader.process_id
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_read_waits_for_those_before_it_as_long_as_they_go_on(opening: Opening) -> None:
+    image = opening(limits=HelperLimits(turn_seconds=1))
+    check_next_read(image)
+    with ThreadPoolExecutor(4) as threads:
+        until = time.monotonic() + 2
+        reads = 0
+        while time.monotonic() < until:
+            reads += len([None for _ in threads.map(lambda _: check_next_read(image), range(8))])
+    assert reads >= 16
+
+
+def test_many_open_files_do_not_keep_images_from_being_read(opening: Opening) -> None:
+    with many_open_files():
+        first, second = opening(standby=True), opening(standby=True)
+        for image in (first, second, first, second):
+            check_next_read(image)
+        pids = {first.reader.process_id, second.reader.process_id}
+        assert len(pids) == 2 and pids < set(children())
+        first.close()
+        second.close()
+
+
+@contextmanager
+def many_open_files() -> Iterator[None]:
+    """The next files get descriptors above 1023. Skips where that many are not allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 1400
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        pytest.skip(f"this needs {needed} open files; {hard} are allowed")
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while opened[-1] < 1100:
+            opened.append(os.dup(opened[0]))
+        yield
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_that_can_not_be_checked_is_ended(opening: Opening) -> None:
+    first, second = opening(standby=True), opening(standby=True)
+    check_next_read(first)
+    assert len(children()) == 2
+
+    def fail(_: HelperProcess) -> bool:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HelperProcess, "is_alive", fail)
+        with pytest.raises(OSError, match="no memory"):
+            read(second)
+    assert children() == [first.reader.process_id]
+    check_next_read(second)
+
+
+def test_closing_does_not_wait_for_a_process_that_can_not_end(opening: Opening) -> None:
+    image = opening()
+    check_next_read(image)
+    pid = image.reader.process_id
+    command = [sys.executable, "-c", TRACER, str(pid)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tracer:
+        try:
+            assert tracer.stdout is not None
+            if int(tracer.stdout.readline()) != 0:
+                pytest.skip("no process may be traced here")
+            guard = threading.Timer(10, tracer.kill)
+            guard.start()
+            start = time.monotonic()
+            image.close()
+            taken = time.monotonic() - start
+            guard.cancel()
+            guard.join()
+            assert taken < 5
+            assert Path(f"/proc/{pid}").is_dir()
+        finally:
+            tracer.kill()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").is_dir()
+
+
+def test_settings_say_what_helpers_may_use(tmp_path: Path) -> None:
+    environment = {"HELPER_PROCESSES": "2", "HELPER_MEMORY": str(2 << 30)}
+    with closing(Composition(Settings.load(environment, root=tmp_path))) as made:
+        limits = made.opener.helpers.limits
+    assert (limits.processes, limits.memory_bytes) == (2, 2 << 30)
+
+
+def test_defaults_of_settings_are_those_of_helpers(tmp_path: Path) -> None:
+    with closing(Composition(Settings.load({}, root=tmp_path))) as made:
+        assert made.opener.helpers.limits == HelperLimits()
 
 
 def test_a_file_that_was_replaced_is_not_read_instead(opening: Opening) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pims.errors import CorruptFile, ImageNotFound, StorageError
+from pims.errors import CorruptFile, ImageNotFound, Overloaded, StorageError
 from pims.files.manifest import Manifest
 from pims.images.image import OpenedImage
 from pims.images.opener import Opener
@@ -182,4 +182,30 @@ def test_one_caller_looks_at_a_stale_image_and_the_others_do_not_wait(
     assert pool.lease_open(slides[0]) is None
     clock.now = 3.5  # the one who was to look never did
     assert pool.lease_open(slides[0]) is None
+    pool.close()
+
+
+def test_an_image_that_is_long_in_opening_holds_up_nobody_for_long(
+    slides: list[str], opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = slides[0]
+    pool, gate, entered = ImagePool(opener, 10), threading.Event(), threading.Event()
+    really = opener.open
+
+    def slowly(*given: Any) -> OpenedImage:
+        entered.set()
+        gate.wait(30)
+        return really(*given)
+
+    monkeypatch.setattr(opener, "open", slowly)
+    monkeypatch.setattr("pims.images.pool.OPENING_SECONDS", 0.2)
+    first = threading.Thread(target=lambda: pool.lease(path).release())
+    first.start()
+    assert entered.wait(10)
+    with pytest.raises(Overloaded):
+        pool.lease(path)
+    gate.set()
+    first.join(30)
+    with pool.lease(path) as image:
+        assert image.filepath == path
     pool.close()

@@ -167,3 +167,44 @@ def test_stoppable_work_learns_that_nobody_waits(threads: RenderThreads) -> None
 
     asyncio.run(main())
     assert noticed.wait(10)
+
+
+def test_what_goes_wrong_around_the_work_stops_no_thread(
+    threads: RenderThreads, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("the file can't be closed")
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        for _ in range(5):
+            assert await threads.submit(divmod, 7, 2, after=fail) == (3, 1)
+            with pytest.raises(RuntimeError, match="SystemExit"):
+                await threads.submit(leave)
+        assert threads.is_working
+
+    asyncio.run(main())
+    assert "what followed some work failed" in caplog.text
+
+
+def test_a_thread_that_can_not_be_started_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = RenderThreads(2, budget=100)
+    start = threading.Thread.start
+
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Overloaded):
+            threads.submit(divmod, 7, 2, cost=100)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        assert await threads.submit(divmod, 7, 2, cost=100) == (3, 1)
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        assert await threads.submit(divmod, 7, 2, cost=100) == (3, 1)  # by the one there is
+        assert threads.is_working
+
+    asyncio.run(main())
+    threads.close()

@@ -80,20 +80,32 @@ def test_it_is_drawn_ten_times_a_second_at_most_and_cleared_for_other_lines(sour
     assert terminal.shown == ""
 
 
+@pytest.mark.parametrize("last", [EventState.STARTED, EventState.PROGRESS, EventState.DONE])
+def test_an_import_that_ended_without_saying_so_leaves_the_line(
+    source: Path, tmp_path: Path, last: EventState
+) -> None:
+    terminal = Terminal()
+    terminal.tell(source, ImportStep.EXTRACTING_DATA, EventState.STARTED)
+    terminal.tell(source, ImportStep.EXTRACTING_DATA, last)
+    terminal.line.ended(str(source))
+    terminal.line.ended("of which nothing was heard")
+    terminal.tell(tmp_path / "b.tif", ImportStep.CONVERTING, EventState.STARTED)
+    assert terminal.shown == "b.tif: converting"
+
+
 def test_a_name_does_not_move_the_cursor(tmp_path: Path) -> None:
     terminal = Terminal()
     terminal.tell(tmp_path / "a\x1b[2J.tif", ImportStep.CONVERTING, EventState.STARTED)
     assert terminal.shown == "a\\x1b[2J.tif: converting"
 
 
-def test_on_a_terminal_the_command_draws_one_line_and_prints_results(tmp_path: Path, toys: Any) -> None:
-    for name in ("a.toy", "b.toy"):
-        (tmp_path / name).write_bytes(toys.Toy().as_bytes())
+def on_a_terminal(toys: Any, root: Path, *paths: Path) -> tuple[int, str]:
+    """Exit code of `pims import`, and all that it wrote."""
     ours, theirs = pty.openpty()
     repository = Path(__file__).parents[2]
-    paths = os.pathsep.join([str(repository), str(Path(toys.__file__).parents[1])])
-    environment = {**os.environ, "PYTHONPATH": paths, "ROOT": str(tmp_path / "root"), "COLUMNS": "200"}
-    command = [sys.executable, "-m", "pims.cli", "import", str(tmp_path / "a.toy"), str(tmp_path / "b.toy")]
+    modules = os.pathsep.join([str(repository), str(Path(toys.__file__).parents[1])])
+    environment = {**os.environ, "PYTHONPATH": modules, "ROOT": str(root), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "pims.cli", "import", *map(str, paths)]
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         said = b""
@@ -103,9 +115,32 @@ def test_on_a_terminal_the_command_draws_one_line_and_prints_results(tmp_path: P
         except OSError:  # how a terminal says that nobody is at the other end
             pass
         os.close(ours)
-    assert process.returncode == 0
-    lines = said.decode().replace("\r\n", "\n").splitlines()
+    return process.returncode, said.decode().replace("\r\n", "\n")
+
+
+def test_on_a_terminal_the_command_draws_one_line_and_prints_results(tmp_path: Path, toys: Any) -> None:
+    for name in ("a.toy", "b.toy"):
+        (tmp_path / name).write_bytes(toys.Toy().as_bytes())
+    code, said = on_a_terminal(toys, tmp_path / "root", tmp_path / "a.toy", tmp_path / "b.toy")
+    assert code == 0
+    lines = said.splitlines()
     assert len([line for line in lines if "imported as TOY" in line]) == 2
     assert lines[-1].endswith("2 imported, 0 skipped, 0 failed")
-    assert "computing histogram" in said.decode()
-    assert sum("\n" in part for part in said.decode().split(CLEAR)) == 2
+    assert "computing histogram" in said
+    assert sum("\n" in part for part in said.split(CLEAR)) == 2
+
+
+def test_what_was_skipped_and_what_was_killed_is_shown_no_longer(tmp_path: Path, toys: Any) -> None:
+    known, killed, slow = (tmp_path / name for name in ("known.toy", "killed.toy", "slow.toy"))
+    known.write_bytes(toys.Toy().as_bytes())
+    killed.write_bytes(toys.Toy(behaviour="segfault").as_bytes())
+    slow.write_bytes(toys.Toy(width=600, behaviour="slow").as_bytes())
+    assert on_a_terminal(toys, tmp_path / "root", known)[0] == 0
+    code, said = on_a_terminal(toys, tmp_path / "root", known, killed, slow)
+    assert code == 1
+    parts = said.split(CLEAR)
+    for path, result in ((known, "was imported already"), (killed, "decoder stopped")):
+        (told,) = (number for number, part in enumerate(parts) if result in part)
+        drawn = [part for part in parts[told + 1 :] if part and "\n" not in part]
+        assert drawn
+        assert not any(path.name in part for part in drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,11 @@ import tifffile
 from pims.files.layout import UploadDirectory
 from pims.files.manifest import Manifest
 from pims.formats.abstract import ReadContext
+from pims.formats.common import FORMATS
 from pims.formats.registry import FormatRegistry
 from pims.images.opener import Opener
 from pims.images.render import ThumbRequest, render
+from pims.importer import inspection
 from pims.importer.events import ImportListener
 from pims.importer.flow import ImportOptions, import_file
 from pims.importer.inspection import Finding, Inspector, Remedy
@@ -259,7 +263,7 @@ def test_what_a_killed_import_left_is_named_and_removed(
         "import os, sys; from pathlib import Path; from pims.files.claim import Claim;"
         "Claim(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
-    left = options.pending / "upload-left"
+    left = UploadDirectory.new(options.pending).path
     subprocess.run([sys.executable, "-c", program, str(left)], check=False)
     (finding,) = inspect()
     assert (finding.directory, finding.remedy) == (left, Remedy.PENDING)
@@ -274,3 +278,132 @@ def test_names_that_are_no_directories_are_told(
     (options.root / "upload-file").touch()
     (options.root / "upload-link").symlink_to(upload.path)
     assert {finding.directory.name for finding in inspect()} == {"upload-file", "upload-link"}
+
+
+UNTRUSTED = """
+from pims_plugin_format_toy import ToyFormat, ToyParser, ToyReader
+
+MAY_READ_HERE = True
+
+class UntrustedParser(ToyParser):
+    def parse_main_metadata(self):
+        assert MAY_READ_HERE
+        return super().parse_main_metadata()
+
+class UntrustedReader(ToyReader):
+    trusted = False
+    def read_region(self, tier, region, plane, reduction=1):
+        assert MAY_READ_HERE
+        return super().read_region(tier, region, plane, reduction)
+
+class UntrustedFormat(ToyFormat):
+    parser_class, reader_class = UntrustedParser, UntrustedReader
+"""
+
+
+@pytest.fixture
+def untrusted(tmp_path: Path, toys: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module with a format whose images may not be read in the process of a check."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "untrusted_toy.py").write_text(UNTRUSTED)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(Path(toys.__file__).parents[1])]))
+    monkeypatch.delitem(sys.modules, "untrusted_toy", raising=False)
+    return importlib.import_module("untrusted_toy")
+
+
+@pytest.mark.parametrize("damage", [no_manifest, no_histogram, noise_for_histogram])
+@pytest.mark.parametrize("conversion", [False, True])
+def test_untrusted_formats_are_checked_and_repaired_in_another_process(
+    tmp_path: Path,
+    toys: Any,
+    untrusted: Any,
+    options: ImportOptions,
+    recorder: ImportListener,
+    damage: Damage,
+    conversion: bool,
+) -> None:
+    path = tmp_path / "slide.toy"
+    path.write_bytes(toys.Toy(conversion=conversion).as_bytes())
+    registry = FormatRegistry([untrusted.UntrustedFormat, *FORMATS])
+    result = import_file(path, options, registry, recorder)
+    upload = UploadDirectory(options.root / str(result.path).partition("/")[0])
+    before, counts = Manifest.read(upload.manifest), upload.histogram.read_bytes()
+
+    untrusted.MAY_READ_HERE = False
+    inspector = Inspector(registry, ReadContext(), digests=True)
+    assert list(inspector.upload(upload)) == []
+    damage(upload)
+    findings = list(inspector.upload(upload))
+    assert findings
+    assert Repairer(inspector, OPTIONS).repair(upload.path, findings) == []
+    after = Manifest.read(upload.manifest)
+    assert (after.original_format, after.spatial_format) == (before.original_format, before.spatial_format)
+    assert (after.metadata, after.digests) == (before.metadata, before.digests)
+    assert (after.conversion is None) == (not conversion)
+    assert upload.histogram.read_bytes() == counts
+
+
+@pytest.mark.parametrize("where", ["metadata", "tile"])
+def test_what_nobody_expects_of_a_reader_is_told(
+    tmp_path: Path,
+    toys: Any,
+    options: ImportOptions,
+    inspector: Inspector,
+    recorder: ImportListener,
+    where: str,
+) -> None:
+    path = tmp_path / "slide.toy"
+    path.write_bytes(toys.Toy(behaviour="xxx", where=where).as_bytes())
+    result = import_file(path, options, inspector.registry, recorder)
+    upload = UploadDirectory(options.root / str(result.path).partition("/")[0])
+    (upload.path / "slide.toy").write_bytes(toys.Toy(behaviour="bug", where=where).as_bytes())
+    upload.histogram.unlink()
+    findings = list(inspector.upload(upload))
+    assert any("slide.toy changed since the import" in finding.sentence for finding in findings)
+    left = Repairer(inspector, OPTIONS).repair(upload.path, findings)
+    assert left[-1].remedy is Remedy.LOOK
+    assert "can't be repaired: unexpected error (KeyError: 'colour')" in left[-1].sentence
+
+
+@pytest.mark.parametrize("upload", ["native"], indirect=True)
+def test_an_upload_that_can_not_be_looked_at_is_told(
+    upload: UploadDirectory, inspect: Inspect, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = upload.path.with_name(f"{upload.path.name}-other")
+    other.mkdir()
+
+    def read_histogram(path: Path) -> None:
+        raise RecursionError("nobody expects it")
+
+    monkeypatch.setattr(inspection, "read_histogram", read_histogram)
+    first, second = inspect()
+    assert (first.directory, first.remedy) == (upload.path, Remedy.LOOK)
+    assert "can't be looked at: unexpected error (RecursionError: nobody expects it)" in first.sentence
+    assert (second.directory, second.remedy) == (other, Remedy.MANIFEST)
+    assert Repairer(inspector, OPTIONS).repair(upload.path, [first]) == [first]
+
+
+@pytest.mark.parametrize("remade", [False, True])
+def test_a_linked_processed_directory_is_told_and_nothing_behind_it_is_touched(
+    upload: UploadDirectory, inspector: Inspector, inspect: Inspect, tmp_path: Path, remade: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(upload.processed, elsewhere)
+    upload.processed.symlink_to(elsewhere)
+    for name in ("overviews.new", "visualisation.OTHER"):
+        (elsewhere / name).write_text("a user's")
+    if remade:
+        (elsewhere / "manifest.json").unlink()
+    (elsewhere / "histogram").write_text("damaged, or not ours")
+    before = {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in sorted(elsewhere.iterdir())}
+    (finding,) = inspect()
+    assert finding.remedy is Remedy.LOOK and "link to another place" in finding.sentence
+    assert Repairer(inspector, OPTIONS).repair(upload.path, [finding]) == [finding]
+    # Nor when it became a link after it was looked at.
+    for remedy in (Remedy.MANIFEST, Remedy.HISTOGRAM, Remedy.OVERVIEWS, Remedy.LINKS, Remedy.PENDING):
+        left = Repairer(inspector, OPTIONS).repair(upload.path, [Finding(upload.path, "x", remedy)])
+        assert "nothing is changed" in left[-1].sentence
+    after = {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in sorted(elsewhere.iterdir())}
+    assert after == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,3 +76,23 @@ def test_the_full_range_is_what_the_significant_bits_can_hold(
     found = ImageMetadata(3, 2, pixel_type, bits, 1)
     assert found.full_range == expected
     assert found.is_float is (expected is None)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"significant_bits": 10**18},
+        {"n_samples": 10**18},
+        {"n_concrete_channels": 10**18},
+        {"width": 1 << 40},
+        {"acquired_at": []},
+        {"acquired_at": {}},
+        {"acquired_at": 3},
+        {"acquired_at": "yesterday"},
+    ],
+)
+def test_odd_numbers_and_dates_are_no_metadata(odd: dict[str, Any]) -> None:
+    good = ImageMetadata(10, 10, "uint8", 8, 1).as_dict()
+    assert ImageMetadata.from_dict(good) == ImageMetadata(10, 10, "uint8", 8, 1)
+    with pytest.raises(ValueError):
+        ImageMetadata.from_dict({**good, **odd})

@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pims.errors import UnsupportedFeature
-from pims.model.shown import PIXEL_TYPES
 from pims.processing.resize import resample, resize
 
 
 def noise(height: int, width: int, samples: int = 3, dtype: str = "uint8") -> NDArray[Any]:
     rng, shape = np.random.default_rng(7), (height, width, samples)
-    if dtype.startswith("float"):
-        return rng.normal(0, 1e5, shape).astype(dtype)
-    limits = np.iinfo(dtype)
-    return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
 def gradient(height: int, width: int, dtype: str = "uint8") -> NDArray[Any]:
@@ -65,7 +61,7 @@ def slow_average(
     return out
 
 
-@pytest.mark.parametrize("dtype", PIXEL_TYPES)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("samples", [1, 3, 5])
 @pytest.mark.parametrize("size", [(10, 8), (3, 30), (40, 4), (31, 29), (64, 64), (1, 1), (20, 16)])
 def test_size_type_and_samples_are_kept(dtype: str, samples: int, size: tuple[int, int]) -> None:
@@ -106,89 +102,7 @@ def test_one_axis_may_shrink_while_the_other_grows() -> None:
     np.testing.assert_array_equal(result, expected)
 
 
-def present_average(pixels: NDArray[Any], *rectangle: Any) -> NDArray[np.float64]:
-    """slow_average over the finite pixels only."""
-    present = np.isfinite(pixels)
-    with np.errstate(invalid="ignore"):
-        found = slow_average(np.where(present, pixels, 0).astype(np.float64), *rectangle)
-        return np.asarray(found / slow_average(present.astype(np.float64), *rectangle))
-
-
-@given(
-    dtype=st.sampled_from(PIXEL_TYPES),
-    samples=st.sampled_from([1, 3]),
-    left=st.floats(0, 9),
-    top=st.floats(0, 9),
-    width=st.floats(8, 11),
-    height=st.floats(8, 11),
-    out_width=st.integers(1, 7),
-    out_height=st.integers(1, 7),
-    absent=st.floats(0, 0.9),
-)
-@settings(max_examples=60, deadline=None)
-def test_every_type_shrinks_to_averages_of_what_is_there(
-    dtype: str,
-    samples: int,
-    left: float,
-    top: float,
-    width: float,
-    height: float,
-    out_width: int,
-    out_height: int,
-    absent: float,
-) -> None:
-    pixels = noise(20, 20, samples, dtype)
-    if dtype.startswith("float"):
-        holes = np.random.default_rng(5).random(pixels.shape)
-        pixels[holes < absent] = np.nan
-        pixels[holes < absent / 5] = np.inf
-    largest = float(np.abs(np.where(np.isfinite(pixels), pixels, 0).astype(np.float64)).max())
-    tolerance = 0.51 + largest * (0 if dtype in ("uint8", "uint16", "int8", "int16") else 1e-5)
-    rectangles: list[tuple[float, float, float, float]] = [(left, top, width, height), (0, 0, 20, 20)]
-    for rectangle in rectangles:
-        result = resample(pixels, *rectangle, out_width, out_height)
-        expected = present_average(pixels, *rectangle, out_width, out_height)
-        assert result.dtype == dtype
-        np.testing.assert_allclose(result.astype(np.float64), expected, atol=tolerance, rtol=0)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", [(5, 5), (7, 9), (33, 31), (5, 31)])
-@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
-def test_a_hole_stays_as_small_as_it_is(dtype: str, size: tuple[int, int], hole: float) -> None:
-    pixels = np.full((20, 20, 1), 7.5, dtype)
-    pixels[9, 9] = hole
-    rectangles: list[tuple[float, float, float, float]] = [(0, 0, 20, 20), (0.3, 0.4, 19.1, 19.2)]
-    for rectangle in rectangles:
-        result = resample(pixels, *rectangle, *size)
-        present = np.isfinite(result)
-        np.testing.assert_allclose(result[present], 7.5, rtol=1e-6)
-        assert (~present).mean() <= 0.01
-    nothing = resize(np.full((20, 20, 1), hole, dtype), *size)
-    assert np.isnan(nothing).all()
-
-
-@pytest.mark.parametrize(
-    ("dtype", "value"),
-    [
-        ("uint32", 2**32 - 1),
-        ("int32", -(2**31)),
-        ("int32", 2**31 - 1),
-        ("int8", -128),
-        ("int16", -(2**15)),
-        ("float32", 3.4028234e38),
-        ("float64", -1.7976931348623157e308),
-        ("float64", 1e-310),
-    ],
-)
-def test_extremes_do_not_overflow(dtype: str, value: float) -> None:
-    pixels = np.full((20, 21, 3), value, dtype)
-    for size in ((7, 6), (40, 45), (5, 50)):
-        for result in (resize(pixels, *size), resample(pixels, 0.3, 0.4, 19.1, 18.2, *size)):
-            np.testing.assert_allclose(result.astype(np.float64), float(pixels[0, 0, 0]), rtol=1e-6, atol=1)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "int64", "bool", ">u2"])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint32", "float32", "float64", "bool", ">u2"])
 def test_other_types_are_refused(dtype: str) -> None:
     with pytest.raises(UnsupportedFeature, match=dtype):
         resize(np.zeros((4, 4, 1), dtype), 2, 2)
@@ -226,14 +140,23 @@ def test_whole_rectangles_are_resized(size: tuple[int, int]) -> None:
     out_width=st.integers(1, 7),
     out_height=st.integers(1, 7),
     samples=st.sampled_from([1, 3, 5]),
+    dtype=st.sampled_from(["uint8", "uint16"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_shrinking_fractional_rectangles_is_the_average_of_the_area(
-    left: float, top: float, width: float, height: float, out_width: int, out_height: int, samples: int
+    left: float,
+    top: float,
+    width: float,
+    height: float,
+    out_width: int,
+    out_height: int,
+    samples: int,
+    dtype: str,
 ) -> None:
-    pixels = noise(30, 40, samples)
+    pixels = noise(30, 40, samples, dtype)
     expected = slow_average(pixels, left, top, width, height, out_width, out_height)
     result = resample(pixels, left, top, width, height, out_width, out_height)
+    assert result.dtype == dtype
     assert np.abs(result - expected).max() <= 0.51
 
 

@@ -17,15 +17,15 @@ from pims.processing import stretch
 from pims.processing.request import ChannelDisplay
 from pims.processing.stretch import STRETCHED_TYPES, IntensityStretch, positions
 
+MARK = 3.4028234663852886e38
+"""The largest float32, which stands for no data."""
 REALS = {"float32": 3.4e38, "float64": 1.7e308}
 
 
 def exact_position(value: float, low: float, high: float) -> float:
-    """In fractions, which neither round nor overflow; NaN is 0 and infinity clips."""
-    if math.isnan(value):
+    """In fractions, which neither round nor overflow; what is absent is 0."""
+    if not math.isfinite(value):
         return 0.0
-    if math.isinf(value):
-        return 0.0 if value < 0 else 1.0
     if low == high:
         return 0.0 if value < high else 1.0
     x = (Fraction(value) - Fraction(low)) / (Fraction(high) - Fraction(low))
@@ -91,10 +91,12 @@ def test_equal_channels_are_each_as_if_alone() -> None:
 
 
 @pytest.mark.parametrize("gamma", [0, 0.5, 1, 3])
-def test_what_is_no_number_is_black_and_infinity_clips(gamma: float) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_absent_is_black(gamma: float, dtype: str) -> None:
     for display in (ChannelDisplay(-1.0, 2.0, gamma), ChannelDisplay(1.0, 1.0, gamma)):
-        pixels = np.array([math.nan, -math.inf, math.inf], np.float32).reshape(1, 3, 1)
-        assert IntensityStretch([display], 8).apply(pixels).ravel().tolist() == [0, 0, 255]
+        for absent in (math.nan, -math.inf, math.inf, MARK, -MARK):
+            pixels = np.array([absent, 2.0, 1e30, absent], dtype).reshape(1, 4, 1)
+            assert IntensityStretch([display], 8).apply(pixels).ravel().tolist() == [0, 255, 255, 0]
 
 
 def test_a_constant_image_is_full() -> None:

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pims.model.presence import LEAST_MARK, are_below, is_present
+
 __all__ = ["block_means", "box_reduce"]
 
 FAST_TYPES = (np.uint8, np.uint16)
@@ -31,8 +33,8 @@ def box_reduce(pixels: NDArray[Any], reduction: int) -> NDArray[Any]:
 def block_means(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     """The means of size x size pixels, which divide (height, width, samples) without a rest.
 
-    Integers are rounded to the nearest. What is no number (NaN) does not count; where nothing else is, the
-    mean is none either.
+    Integers are rounded to the nearest. Of real numbers, what is absent (see pims.model.presence: NaN,
+    infinity, marks of pixels without data) does not count; where nothing else is, the mean is NaN.
     """
     height, width, samples = pixels.shape
     if pixels.dtype.kind == "f":
@@ -50,18 +52,21 @@ def block_means(pixels: NDArray[Any], size: int) -> NDArray[Any]:
 
 def _means_of_floats(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     height, width, samples = pixels.shape
-    with np.errstate(all="ignore"):
-        means = np.asarray(
-            cv2.resize(pixels, (width // size, height // size), interpolation=cv2.INTER_AREA)
-        ).reshape(height // size, width // size, samples)
-        if not np.isnan(means).any():
-            return means
-        total, count = np.zeros(means.shape, np.float64), np.zeros(means.shape, np.int64)
-        for part in _parts(pixels, size):
-            number = ~np.isnan(part)
-            np.add(total, part, out=total, where=number)
-            count += number
-        return (total / count).astype(pixels.dtype)
+    if are_below(pixels, LEAST_MARK / size**2):  # sums of these do not overflow
+        means = cv2.resize(pixels, (width // size, height // size), interpolation=cv2.INTER_AREA)
+        return np.asarray(means).reshape(height // size, width // size, samples)
+    total = np.zeros((height // size, width // size, samples), np.float64)
+    weight = np.zeros_like(total)
+    share = 1 / size**2
+    with np.errstate(invalid="ignore"):  # some NaN complain when they are copied
+        for part, present in zip(_parts(pixels, size), _parts(is_present(pixels), size), strict=True):
+            np.add(total, np.multiply(part, share, dtype=np.float64), out=total, where=present)
+            weight += present * share
+    found: NDArray[np.float64] = np.full(total.shape, np.nan)
+    np.divide(total, weight, out=found, where=weight > 0)
+    largest = np.finfo(pixels.dtype).max  # rounding may lead a little beyond
+    np.clip(found, -largest, largest, out=found)
+    return found.astype(pixels.dtype)
 
 
 def _parts(pixels: NDArray[Any], size: int) -> list[NDArray[Any]]:

@@ -114,7 +114,9 @@ class TiffImage:
             y = row * tile_height - top
             for column in range(first_column, last_column + 1):
                 x = column * tile_width - left
-                tile = self._tile(column, row, reduction)
+                # One that is all inside is needed by nobody else: a large window does not fill the cache.
+                inside = x >= 0 and y >= 0 and x + tile_width <= width and y + tile_height <= height
+                tile = self._tile(column, row, reduction, shared=not inside)
                 part = pixels[max(y, 0) : y + tile_height, max(x, 0) : x + tile_width]
                 from_y, from_x = max(-y, 0), max(-x, 0)
                 part[:] = tile[from_y : from_y + part.shape[0], from_x : from_x + part.shape[1]]

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 
 from pims.errors import CorruptFile, LimitExceeded, UnsupportedFeature
+from pims.formats.engines.jpeg_header import MAX_SIDE
 from pims.formats.engines.tiff.directory import TiffDirectory
 from pims.formats.engines.tiff.segments import SegmentTable
 from pims.formats.engines.tiff.tags import Photometric, Tag
@@ -34,9 +35,14 @@ class OldJpeg:
     """The stream of one directory."""
 
     def __init__(self, directory: TiffDirectory, segments: SegmentTable, max_bytes: int) -> None:
-        """Raises UnsupportedFeature for tiles, LimitExceeded."""
+        """Raises UnsupportedFeature for tiles and for sides that no JPEG has, LimitExceeded."""
         if directory.is_tiled:
             raise UnsupportedFeature("This TIFF uses old-style JPEG in tiles, which this version can't read.")
+        if max(directory.width, directory.height) > MAX_SIDE:
+            raise UnsupportedFeature(
+                f"This TIFF uses old-style JPEG for {directory.width} x {directory.height} px; "
+                f"a JPEG has sides of up to {MAX_SIDE} px."
+            )
         if segments.per_plane > MAX_STRIPS:
             raise LimitExceeded(f"Old-style JPEG in {segments.per_plane} strips; {MAX_STRIPS} are read.")
         self._directory = directory

@@ -152,6 +152,16 @@ def test_tiles_are_refused(opened: Opened) -> None:
         read(build([page]), opened)
 
 
+@pytest.mark.parametrize(("width", "height"), [(16, 70_000), (65_501, 8)])
+def test_sides_that_no_jpeg_has_are_refused(width: int, height: int, opened: Opened) -> None:
+    data = bytes(200)
+    page = old([data], rows=height)
+    tables = {number: (LONG, [START] * 3) for number in (519, 520, 521)}
+    page.tags |= {256: (LONG, [width]), 257: (LONG, [height]), 278: (LONG, [height])} | tables
+    with pytest.raises(UnsupportedFeature, match=f"{width} x {height} px"):
+        read(build([page]), opened)
+
+
 @pytest.mark.parametrize("size", range(0, 700, 37))
 def test_a_stream_that_is_cut_is_refused_or_read(size: int, opened: Opened) -> None:
     data = jpeg(smooth(WIDTH, HEIGHT))
