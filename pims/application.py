@@ -90,6 +90,7 @@ def create_app(
     return FastPath(
         app,
         services.answerer,
+        services.size_limits,
         services.base_path,
         varies_by_origin=bool(composition.settings.cors_origins),
     )

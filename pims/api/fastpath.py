@@ -1,36 +1,42 @@
-"""Tile requests answered ahead of FastAPI.
+"""Requests for tiles and thumbs answered ahead of FastAPI.
 
-A viewer asks tiles by the hundred. For the shapes below, for an image that is open already, path and
-query are read by hand, and the answer is the one the documented route gives, to the byte. Everything else
-falls through to that route: other shapes, images not open yet, and whatever is wrong with a request.
+A viewer asks tiles by the hundred, a page of images thumbs. For the shapes below, for an image that is open
+already, path and query are read by hand, and the answer is the one the documented route gives, to the byte.
+Everything else falls through to that route: other shapes, images not open yet, and whatever is wrong with a
+request.
 """
 
 from __future__ import annotations
 
 import re
 from asyncio import Future
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from logging import INFO
 from time import perf_counter
 from types import MappingProxyType
+from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pims.api.answer import Answer, Conditions, ImageAnswerer, large_bytes
 from pims.api.boundary import NO_SNIFFING
-from pims.api.conditional import TagSeries
+from pims.api.conditional import TagSeries, etag
 from pims.api.errors import instance_of, problem
+from pims.api.image_query import ClientHeaders, thumb_query
 from pims.api.metric_layout import RequestKind
 from pims.api.negotiation import Preference, negotiate
+from pims.api.params.body import DEFAULT_LENGTH
 from pims.api.params.display import display_from_query
+from pims.api.params.size import OutputSize, SizeLimits, parse_side
 from pims.api.params.tile import TileAddress
 from pims.api.request_log import REQUEST_ID_HEADER, access, log_access, request_id_of
 from pims.errors import AccessDenied, Overloaded
 from pims.images.image import OpenedImage
-from pims.images.render import TileRequest, stored_tier, tile_pyramid
+from pims.images.render import RenderRequest, ThumbRequest, TileRequest, stored_tier, tile_pyramid
 from pims.model.pyramid import Tier
 
 __all__ = ["LOOKED", "FastPath"]
@@ -39,12 +45,20 @@ TILE = (
     r"/image/(.+)/(normalized-tile|tile)/(zoom|level)/([0-9]{1,3})/"
     r"(?:ti/([0-9]{1,15})|tx/([0-9]{1,9})/ty/([0-9]{1,9}))(?:\.(jpg|png|webp))?"
 )
+THUMB = r"/image/(.+)/thumb(?:\.(jpg|png|webp))?"
 VARY_ORIGIN = (b"vary", b"Origin")
 LOOKED_AT = frozenset({b"accept", b"if-none-match", b"cache-control", b"origin", REQUEST_ID_HEADER})
+SIZE_SAFETY = b"x-image-size-safety"
 NOTHING: Mapping[str, str] = MappingProxyType({})
 UNCONDITIONAL = Conditions(varies=False)
+Making: TypeAlias = tuple[RenderRequest, str, int]
+"""What is asked, its tag, and the bytes it needs (0: few)."""
+AtOnce: TypeAlias = Callable[[bytes, OpenedImage, bytes | None, Conditions], Answer | Making]
+"""From query, image, Accept header and conditions to the answer, or to what has to be made."""
 LOOKED = "pims.looked"
 """Key of a scope for what became of `FastPath.look`, when the server called it before the application."""
+KIND = "pims.kind"
+"""Key of a scope for the kind of request it is, when it is none for a tile."""
 MAX_QUERY = 4096
 MAX_REMEMBERED = 512
 """Bytes of a query and an Accept header that are kept; viewers send less."""
@@ -96,7 +110,13 @@ class FastPath:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, answerer: ImageAnswerer, base_path: str = "", *, varies_by_origin: bool = False
+        self,
+        app: ASGIApp,
+        answerer: ImageAnswerer,
+        limits: SizeLimits,
+        base_path: str = "",
+        *,
+        varies_by_origin: bool = False,
     ) -> None:
         """`varies_by_origin`: whether pages of some other origins may use the API."""
         self.app = app
@@ -104,7 +124,9 @@ class FastPath:
         self._metrics = answerer.metrics
         self.protection = (NO_SNIFFING, VARY_ORIGIN) if varies_by_origin else (NO_SNIFFING,)
         """Headers that every answer has besides its own."""
-        self._match = re.compile(re.escape(base_path) + TILE).fullmatch
+        self._tile = re.compile(re.escape(base_path) + TILE).fullmatch
+        self._thumb = re.compile(re.escape(base_path) + THUMB).fullmatch
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -127,8 +149,16 @@ class FastPath:
         Never blocks. A server that calls it ahead of the application leaves the answer, or None when it
         came to nothing, as `scope[LOOKED]`.
         """
-        match = self._match(scope["path"]) if scope["method"] == "GET" else None
-        return None if match is None else self._found(scope, match)
+        if scope["method"] != "GET":
+            return None
+        match = self._tile(scope["path"])
+        if match is not None:
+            return self._found(scope, match[1], match[8], partial(self._tile_at_once, match))
+        match = self._thumb(scope["path"])
+        if match is not None and all(name != SIZE_SAFETY for name, _ in scope["headers"]):
+            scope[KIND] = RequestKind.THUMB
+            return self._found(scope, match[1], match[2], partial(self._thumb_at_once, match[2]))
+        return None
 
     def outcome(self, scope: Scope, made: Future[Answer]) -> Answer | None:
         """The answer that came of a making that is done, as `look` gives it."""
@@ -145,7 +175,7 @@ class FastPath:
     def answered(self, scope: Scope, status: int, size: int, began: float) -> None:
         """Count an answer of `size` bytes to a request that came when `perf_counter` was `began`."""
         seconds = perf_counter() - began
-        self._metrics.count(RequestKind.TILE, status, size, seconds)
+        self._metrics.count(scope.get(KIND, RequestKind.TILE), status, size, seconds)
         if access.isEnabledFor(INFO):
             log_access(scope, status, size, seconds, request_id_of(scope["headers"]))
 
@@ -154,7 +184,9 @@ class FastPath:
             await making
         return self.outcome(scope, making)
 
-    def _found(self, scope: Scope, match: re.Match[str]) -> Answer | Future[Answer] | None:
+    def _found(
+        self, scope: Scope, filepath: str, extension: str | None, at_once: AtOnce
+    ) -> Answer | Future[Answer] | None:
         accept = if_none_match = None
         no_store = False
         told = NOTHING
@@ -172,18 +204,18 @@ class FastPath:
             else:
                 return None  # lists over several headers, answers that need the headers of CORS
         try:
-            self._answerer.authorizer.authorize(scope, match[1])
+            self._answerer.authorizer.authorize(scope, filepath)
         except AccessDenied:
             return None  # the documented route refuses
-        lease = self._answerer.pool.lease_open(match[1])
+        lease = self._answerer.pool.lease_open(filepath)
         if lease is None:
             return None
-        if match[8] is None or if_none_match is not None or no_store or told:
-            conditions = Conditions(match[8] is None, if_none_match, no_store, told)
+        if extension is None or if_none_match is not None or no_store or told:
+            conditions = Conditions(extension is None, if_none_match, no_store, told)
         else:
             conditions = UNCONDITIONAL
         try:
-            found = self._at_once(scope["query_string"], match, lease.image, accept, conditions)
+            found = at_once(scope["query_string"], lease.image, accept, conditions)
         except Exception:  # noqa: BLE001 - whatever is wrong, the documented route finds it again and says so
             lease.release()
             return None
@@ -196,14 +228,14 @@ class FastPath:
         except (RuntimeError, Overloaded):
             return None  # the documented route says so
 
-    def _at_once(
+    def _tile_at_once(
         self,
-        query: bytes,
         match: re.Match[str],
+        query: bytes,
         image: OpenedImage,
         accept: bytes | None,
         conditions: Conditions,
-    ) -> Answer | tuple[TileRequest, str, int]:
+    ) -> Answer | Making:
         """The answer if nothing has to be waited for, otherwise what is asked, its tag and what it needs."""
         _, kind, reference, level, index, column, row, extension = match.groups()
         view_key = (kind, reference, level, extension or accept, query)
@@ -211,10 +243,7 @@ class FastPath:
         if view is None:
             address = TileAddress(kind == "normalized-tile", reference == "zoom", int(level), 0)
             view = TileView.of(image, address, query, extension, accept)
-            if len(query) + len(accept or b"") <= MAX_REMEMBERED:
-                if len(image.views) >= MAX_VIEWS:
-                    image.views.clear()
-                image.views[view_key] = view
+            _remember(image, view_key, view, query, accept)
         if index is None:
             x, y = int(column), int(row)
         else:
@@ -234,3 +263,52 @@ class FastPath:
                 return self._answerer.found(view.first.media_type, tag, conditions, stored.data)
         request = view.first._replace(column=x, row=y)
         return self._answerer.known(image, request, tag, conditions) or (request, tag, view.needed)
+
+    def _thumb_at_once(
+        self,
+        extension: str | None,
+        query: bytes,
+        image: OpenedImage,
+        accept: bytes | None,
+        conditions: Conditions,
+    ) -> Answer | Making:
+        """As for a tile."""
+        view_key = ("thumb", extension or accept, query)
+        view: Making | None = image.views.get(view_key)
+        if view is None:
+            thumb = _thumb_request(image, self._limits, query, extension, accept)
+            view = thumb, etag(image.identity, thumb.key()), large_bytes(image, thumb)
+            _remember(image, view_key, view, query, accept)
+        request, tag, _ = view
+        return self._answerer.known(image, request, tag, conditions) or view
+
+
+def _thumb_request(
+    image: OpenedImage, limits: SizeLimits, query: bytes, extension: str | None, accept: bytes | None
+) -> ThumbRequest:
+    """Raises for what the documented route has to refuse, or to say more about."""
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if len(query) > MAX_QUERY or "use_precomputed" in given:
+        raise ValueError
+    accepted = None if accept is None else accept.decode("latin-1")
+    height, width, length = (
+        parse_side(name, given[name]) if given.get(name) else None for name in ("height", "width", "length")
+    )
+    size = OutputSize(height=height, width=width, length=DEFAULT_LENGTH if length is None else length)
+    asked = thumb_query(
+        ClientHeaders(accept=accepted), "", size, limits, display_from_query(given), extension
+    )
+    request = asked.make_request(image)
+    assert isinstance(request, ThumbRequest)
+    if asked.conditions.told:
+        raise ValueError  # the size is not the one asked for
+    if request.display.needs_histogram and not image.bounds_are_known:
+        raise BlockingIOError  # it is on the disk
+    return request
+
+
+def _remember(image: OpenedImage, key: Hashable, view: object, query: bytes, accept: bytes | None) -> None:
+    if len(query) + len(accept or b"") <= MAX_REMEMBERED:
+        if len(image.views) >= MAX_VIEWS:
+            image.views.clear()
+        image.views[key] = view

@@ -32,6 +32,9 @@ TILES = [
     "tile/level/0/ti/1",
     "tile/level/1/tx/0/ty/0.jpg",
     "tile/zoom/0/tx/1/ty/0.png",
+    "thumb",
+    "thumb.png",
+    "thumb.jpg",
 ]
 QUERIES = [
     "",
@@ -53,6 +56,13 @@ HEADERS: list[dict[str, str]] = [
     {"if-none-match": '"nothing", W/"known"'},
 ]
 WRONG = [
+    "thumb?length=x",
+    "thumb?length=100000",
+    "thumb?use_precomputed=maybe",
+    "thumb?width=-1",
+    "thumb?gammas=99",
+    "thumb.gif",
+    "associated/thumb",
     "normalized-tile/zoom/3/ti/0",
     "normalized-tile/zoom/99/ti/0",
     "normalized-tile/zoom/2/ti/99",
@@ -120,6 +130,7 @@ class Servers:
             FastPath(
                 self.documented,
                 behind.state.services.answerer,
+                behind.state.services.size_limits,
                 settings.get("api_base_path", ""),
                 varies_by_origin="cors_origins" in settings,
             )
@@ -234,3 +245,29 @@ def test_a_damaged_tile_is_told_by_the_documented_route(
     fast, slow = servers.get(url, {})
     assert same(fast, slow)
     assert fast.status_code == 409
+
+
+def test_thumbs_of_every_size_are_the_same_on_both_ways(servers: Servers, jpeg_slide: str) -> None:
+    servers.get(f"/image/{jpeg_slide}/thumb", {})
+    opened = servers.documented.count
+    for query in (
+        "length=100",
+        "width=77",
+        "height=0.5&length=3",
+        "length=",
+        "length=1&gammas=2",
+        "length=900",
+    ):
+        fast, slow = servers.get(f"/image/{jpeg_slide}/thumb.png?{query}", {})
+        assert fast.status_code == 200
+        assert same(fast, slow), query
+    assert servers.documented.count == opened
+    for path, headers in (
+        ("thumb?length=10001", {"x-image-size-safety": "SAFE_RESIZE"}),
+        ("thumb?use_precomputed=false", {}),
+        ("thumb", {"x-image-size-safety": "UNSAFE"}),
+    ):
+        fast, slow = servers.get(f"/image/{jpeg_slide}/{path}", headers)
+        assert fast.status_code == 200
+        assert same(fast, slow), path
+    assert servers.documented.count == opened + 3
