@@ -47,13 +47,13 @@ lint: setup $(DEVELOPMENT)
 	$(BIN)/lint-imports
 
 bench: setup $(DEVELOPMENT)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 fuzz: setup $(DEVELOPMENT)
-	$(BIN)/python benchmarks/mutations.py
+	$(BIN)/python -m benchmarks.mutations
 
 samples: setup $(DEVELOPMENT)
-	$(BIN)/python benchmarks/samples.py
+	$(BIN)/python -m benchmarks.samples
 
 docs: setup $(DEVELOPMENT)
 	$(BIN)/python docs/generate.py

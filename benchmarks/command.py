@@ -69,7 +69,7 @@ def _run(arena: Arena, rows: Sequence[str]) -> list[Outcome | Observation]:
 
 
 def _command_line() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description="Measure against the yardsticks.")
+    parser = argparse.ArgumentParser(prog="benchmarks.run", description="Measure against the yardsticks.")
     parser.add_argument("--rows", metavar="NAMES", help=f"some of {','.join(ROWS)}; all by default")
     parser.add_argument("--long", action="store_true", help="100,000 mixed requests instead of 20,000")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")

@@ -19,6 +19,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -79,11 +80,11 @@ def measure(side: int) -> list[ConversionRow]:
             write_strips(source, side, compression)
             work = f"{side} x {side} px RGB, strips, {compression.name.lower()} -> zstd"
             anon_mb, seconds = _import(source, Path(folder, "root"))
-            cpu = min(_cpu_of(lambda: _convert(source)) for _ in range(2))  # noqa: B023 - called at once
+            cpu = min(_cpu_of(partial(_convert, source)) for _ in range(2))
             deflated = compression is Compression.DEFLATE
             strips = [_stored(strip, compression) for strip in _strips(side)] if deflated else []
             row = _tile_row(-(-side // NORMALIZED_TILE) * NORMALIZED_TILE)
-            parts = min(_cpu_of(lambda: _parts(side, row, strips)) for _ in range(2))  # noqa: B023 - as above
+            parts = min(_cpu_of(partial(_parts, side, row, strips)) for _ in range(2))
             rows.append(ConversionRow(work, anon_mb, seconds, cpu, parts))
             shutil.rmtree(Path(folder, "root"))
     return rows

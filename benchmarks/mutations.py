@@ -2,7 +2,7 @@
 
 Nothing may crash, hang, be answered with a 500 or stay behind. A seed gives the same file again:
 
-    python benchmarks/mutations.py [--seeds 2000] [--first 0] [--keep SEED] [--out FOLDER]
+    python -m benchmarks.mutations [--seeds 2000] [--first 0] [--keep SEED] [--out FOLDER]
 
 Exit codes: 0 nothing found, 1 defects, 2 wrong usage.
 """
@@ -21,11 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # a script finds what lies beside it, not its package
-
-from benchmarks.asking import HANG_SECONDS, Asker, Witness  # noqa: E402 - found from here on
-from benchmarks.mutants import mutant, originals  # noqa: E402 - as above
-from benchmarks.servers import (  # noqa: E402 - as above
+from benchmarks.asking import HANG_SECONDS, Asker, Witness
+from benchmarks.mutants import mutant, originals
+from benchmarks.servers import (
     HOST,
     WORKERS,
     Server,
@@ -35,12 +33,12 @@ from benchmarks.servers import (  # noqa: E402 - as above
     resident_mb,
     running,
 )
-from pims.importer.events import ImportResult  # noqa: E402 - as above
-from pims.importer.flow import ImportOptions  # noqa: E402 - as above
-from pims.model.limits import Limits  # noqa: E402 - as above
-from pims.tasks.local import ImportProcesses  # noqa: E402 - as above
-from pims.tasks.protocol import ProcessLimits  # noqa: E402 - as above
-from pims.testing.slides import coded_pixels, write_pyramid  # noqa: E402 - as above
+from pims.importer.events import ImportResult
+from pims.importer.flow import ImportOptions
+from pims.model.limits import Limits
+from pims.tasks.local import ImportProcesses
+from pims.tasks.protocol import ProcessLimits
+from pims.testing.slides import coded_pixels, write_pyramid
 
 __all__ = ["Findings", "main", "run"]
 
@@ -207,7 +205,7 @@ def _server(folder: Path, root: Path, probe: str) -> Iterator[Server]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all seeds, or write the file of one."""
-    parser = argparse.ArgumentParser(prog="benchmarks/mutations.py", description="Import damaged files.")
+    parser = argparse.ArgumentParser(prog="benchmarks.mutations", description="Import damaged files.")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--keep", type=int, metavar="SEED", help="only write the file of that seed")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # a script finds what lies beside it, not its package
-
-from benchmarks.command import main  # noqa: E402 - found from here on
+from benchmarks.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,22 +15,20 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # a script finds what lies beside it, not its package
+import numpy as np
 
-import numpy as np  # noqa: E402 - found from here on
-
-from benchmarks.other_readers import Pixels, shown_by  # noqa: E402 - as above
-from pims.errors import FileError  # noqa: E402 - as above
-from pims.files.source import LocalSource  # noqa: E402 - as above
-from pims.formats.abstract import ReadContext  # noqa: E402 - as above
-from pims.formats.probe import Probe  # noqa: E402 - as above
-from pims.formats.registry import FormatRegistry, discover_formats  # noqa: E402 - as above
-from pims.importer.events import ImportResult  # noqa: E402 - as above
-from pims.importer.flow import ImportOptions  # noqa: E402 - as above
-from pims.model.limits import Limits  # noqa: E402 - as above
-from pims.model.planes import FIRST_PLANE  # noqa: E402 - as above
-from pims.tasks.local import ImportProcesses  # noqa: E402 - as above
-from pims.tasks.protocol import ProcessLimits  # noqa: E402 - as above
+from benchmarks.other_readers import Pixels, shown_by
+from pims.errors import FileError
+from pims.files.source import LocalSource
+from pims.formats.abstract import ReadContext
+from pims.formats.probe import Probe
+from pims.formats.registry import FormatRegistry, discover_formats
+from pims.importer.events import ImportResult
+from pims.importer.flow import ImportOptions
+from pims.model.limits import Limits
+from pims.model.planes import FIRST_PLANE
+from pims.tasks.local import ImportProcesses
+from pims.tasks.protocol import ProcessLimits
 
 __all__ = ["FOLDERS", "SampleRow", "compared", "look_at", "main", "page"]
 
@@ -63,7 +61,7 @@ class SampleRow:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import, compare, write."""
-    parser = argparse.ArgumentParser(prog="benchmarks/samples.py", description="Compare the samples.")
+    parser = argparse.ArgumentParser(prog="benchmarks.samples", description="Compare the samples.")
     parser.add_argument("--out", type=Path, default=PAGE, metavar="FILE", help="the page; - for none")
     parser.add_argument("--folders", metavar="NAMES", default=",".join(FOLDERS), help="some of the folders")
     given = parser.parse_args(arguments)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import importlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,8 +19,6 @@ from typing import Any
 import pytest
 
 from pims import cli
-from pims.api import processes
-from pims.api.readiness import Readiness
 
 REPOSITORY = Path(__file__).parents[1]
 PLUGIN = Path(__file__).parent / "toy_plugin"
@@ -575,45 +568,3 @@ def test_a_folder_to_check_that_is_not_there_is_wrong_usage(call: Run, tmp_path:
     done = call("check", tmp_path / "missing")
     assert done.returncode == 2
     assert "there is no folder" in done.stderr
-
-
-def test_when_no_thread_can_be_started_readiness_says_so_and_tries_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ready = Readiness(tmp_path, lambda: True)
-
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as context:
-        context.setattr(threading.Thread, "start", refuse)
-        for _ in range(2):
-            assert str(asyncio.run(ready.wrong())).startswith("No thread can be started")
-    assert asyncio.run(ready.wrong()) is None
-
-
-def test_a_counting_directory_that_another_server_takes_for_abandoned_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    lock = fcntl.flock
-    taken: list[Path] = []
-
-    def late(file: Any, operation: int) -> None:
-        if not taken:
-            taken.extend(tmp_path.iterdir())
-            shutil.rmtree(taken[0])
-        lock(file, operation)
-
-    monkeypatch.setattr(fcntl, "flock", late)
-    with processes.counting_directory() as directory:
-        assert directory is not None and directory.is_dir()
-        assert [directory] == list(tmp_path.iterdir()) != taken
-        with processes.counting_directory():
-            assert directory.is_dir()
-    assert list(tmp_path.iterdir()) == []
-    with monkeypatch.context() as context:
-        context.setattr(processes, "OWNER", "not/there")
-        with processes.counting_directory() as directory:
-            assert directory is None
-    assert list(tmp_path.iterdir()) == []

@@ -29,9 +29,8 @@ from pims.api.errors import instance_of, problem
 from pims.api.image_query import ClientHeaders, thumb_query
 from pims.api.metric_layout import RequestKind
 from pims.api.negotiation import Preference, negotiate
-from pims.api.params.body import DEFAULT_LENGTH
 from pims.api.params.display import display_from_query
-from pims.api.params.size import OutputSize, SizeLimits, parse_side
+from pims.api.params.size import OutputSize, SizeLimits
 from pims.api.params.tile import TileAddress
 from pims.api.request_log import REQUEST_ID_HEADER, access, log_access, request_id_of
 from pims.errors import AccessDenied, Overloaded
@@ -291,10 +290,8 @@ def _thumb_request(
     if len(query) > MAX_QUERY or "use_precomputed" in given:
         raise ValueError
     accepted = None if accept is None else accept.decode("latin-1")
-    height, width, length = (
-        parse_side(name, given[name]) if given.get(name) else None for name in ("height", "width", "length")
-    )
-    size = OutputSize(height=height, width=width, length=DEFAULT_LENGTH if length is None else length)
+    height, width, length = (given.get(name, "") for name in ("height", "width", "length"))
+    size = OutputSize.of_query(height, width, length)
     asked = thumb_query(
         ClientHeaders(accept=accepted), "", size, limits, display_from_query(given), extension
     )

@@ -83,3 +83,18 @@ def test_dead_render_threads_and_a_server_that_ends_are_not_ready(tmp_path: Path
     assert wrong(ready) is None
     ready.drain()
     assert wrong(ready) == "This server is ending."
+
+
+def test_when_no_thread_can_be_started_readiness_says_so_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = Readiness(tmp_path, lambda: True)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        for _ in range(2):
+            assert str(asyncio.run(ready.wrong())).startswith("No thread can be started")
+    assert asyncio.run(ready.wrong()) is None

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from pims.api.params.display import DisplayQuery, display_from_query
-from pims.api.params.size import OutputSize, Side
+from pims.api.params.size import DEFAULT_LENGTH, OutputSize, Side
 from pims.api.params.tile import TileAddress
 from pims.errors import InvalidParameter, UnsupportedParameter
 
 __all__ = [
-    "DEFAULT_LENGTH",
     "SIDE",
     "DisplayBody",
     "OutputSide",
@@ -28,7 +27,6 @@ MAX_VALUES = 1000
 """Values of one list."""
 MAX_INDEX = 1 << 53
 """No image has so many tiles."""
-DEFAULT_LENGTH = 256
 
 OutputSide = Annotated[float, Field(gt=0, le=1)] | Annotated[int, Field(gt=1, le=MAX_SIDE)]
 TierNumber = Annotated[int, Field(ge=0, le=999)]

@@ -9,8 +9,10 @@ from pims.errors import InvalidParameter, OutputTooLarge
 from pims.model.geometry import Region
 from pims.model.pyramid import Pyramid, Tier
 
-__all__ = ["OutputSize", "SizeLimits", "SizeSafety", "parse_side"]
+__all__ = ["DEFAULT_LENGTH", "OutputSize", "SizeLimits", "SizeSafety", "parse_side"]
 
+DEFAULT_LENGTH = 256
+"""Pixels of the longer side when nothing is asked."""
 Side = int | float
 """Pixels (an integer above 1), or a part of the full resolution (a number above 0, up to 1)."""
 
@@ -33,6 +35,22 @@ class OutputSize:
     width: Side | None = None
     length: Side | None = None
     """The longer side."""
+
+    @classmethod
+    def of_query(
+        cls, height: str, width: str, length: str, level: int | None = None, zoom: int | None = None
+    ) -> OutputSize:
+        """As texts of a query say; empty ones say nothing, and the longer side is DEFAULT_LENGTH by default.
+
+        Raises InvalidParameter.
+        """
+        return cls(
+            level,
+            zoom,
+            parse_side("height", height) if height else None,
+            parse_side("width", width) if width else None,
+            parse_side("length", length) if length else DEFAULT_LENGTH,
+        )
 
     def resolve(self, region: Region, tier: Tier, pyramid: Pyramid) -> tuple[int, int]:
         """(width, height) in pixels for a region given in pixels of `tier`; at least 1 x 1.

@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from pims.api.image_query import ClientHeaders, associated_query
 from pims.api.image_response import IMAGE_RESPONSES, image_response
-from pims.api.params.body import DEFAULT_LENGTH, SIDE
+from pims.api.params.body import SIDE
 from pims.api.params.filepath import Filepath
-from pims.api.params.size import OutputSize, parse_side
+from pims.api.params.size import DEFAULT_LENGTH, OutputSize
 from pims.api.services import ServicesDependency
 
 __all__ = ["router"]
@@ -30,11 +30,7 @@ async def associated(
     length: Annotated[str, Query(description=f"Longer side: {SIDE}; {DEFAULT_LENGTH} by default.")] = "",
 ) -> Response:
     """A picture that the file holds beside the image, at a size; 404 when it holds none of that name."""
-    size = OutputSize(
-        height=parse_side("height", height) if height else None,
-        width=parse_side("width", width) if width else None,
-        length=parse_side("length", length) if length else DEFAULT_LENGTH,
-    )
+    size = OutputSize.of_query(height, width, length)
     headers = ClientHeaders.of(request.scope)
     query = associated_query(headers, filepath, name, size, services.size_limits)
     return await image_response(request, query)

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from pims.api.image_query import ClientHeaders, resized_query, whole
 from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
-from pims.api.params.body import DEFAULT_LENGTH, SIDE, ResizedBody
+from pims.api.params.body import SIDE, ResizedBody
 from pims.api.params.display import DisplayDependency
 from pims.api.params.filepath import Filepath
-from pims.api.params.size import OutputSize, parse_side
+from pims.api.params.size import DEFAULT_LENGTH, OutputSize
 from pims.api.services import ServicesDependency
 
 __all__ = ["router"]
@@ -41,13 +41,7 @@ async def resized(
     16 bits as PNG when the image has more than 8; intensities are shown as stored unless the query says
     otherwise.
     """
-    size = OutputSize(
-        level=level,
-        zoom=zoom,
-        height=parse_side("height", height) if height else None,
-        width=parse_side("width", width) if width else None,
-        length=parse_side("length", length) if length else DEFAULT_LENGTH,
-    )
+    size = OutputSize.of_query(height, width, length, level, zoom)
     headers = ClientHeaders.of(request.scope)
     query = resized_query(headers, filepath, size, services.size_limits, display, extension)
     return await image_response(request, query)

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from pims.api.image_query import ClientHeaders, thumb_query, whole
 from pims.api.image_response import IMAGE_RESPONSES, Extension, image_response
-from pims.api.params.body import DEFAULT_LENGTH, SIDE, ThumbBody
+from pims.api.params.body import SIDE, ThumbBody
 from pims.api.params.display import DisplayDependency
 from pims.api.params.filepath import Filepath
-from pims.api.params.size import OutputSize, parse_side
+from pims.api.params.size import DEFAULT_LENGTH, OutputSize
 from pims.api.services import ServicesDependency
 
 __all__ = ["router"]
@@ -34,11 +34,7 @@ async def thumb(
     use_precomputed: Annotated[bool, Query(description="Without effect: the pyramid is as fast.")] = True,
 ) -> Response:
     """The whole image at a size, 8 bits, its aspect ratio kept."""
-    size = OutputSize(
-        height=parse_side("height", height) if height else None,
-        width=parse_side("width", width) if width else None,
-        length=parse_side("length", length) if length else DEFAULT_LENGTH,
-    )
+    size = OutputSize.of_query(height, width, length)
     headers = ClientHeaders.of(request.scope)
     query = thumb_query(headers, filepath, size, services.size_limits, display, extension)
     return await image_response(request, query)

@@ -7,38 +7,27 @@ What is known of the slide is in the description of the base: `Aperio ...|AppMag
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from numpy.typing import NDArray
-
-from pims.cache.object import cached_property
-from pims.errors import FileError
 from pims.formats.abstract import AbstractChecker
-from pims.formats.engines.tiff.compose import TiffImage
 from pims.formats.engines.tiff.directory import TiffDirectory, TiffFile
 from pims.formats.engines.tiff.metadata import (
-    TiffFormat,
+    PicturesFormat,
+    PicturesReader,
     TiffParser,
-    TiffReader,
     has_fast_tiles,
     looks_like_level,
 )
-from pims.formats.engines.tiff.tags import Compression, Tag
+from pims.formats.engines.tiff.tags import Compression
 from pims.formats.probe import Probe
-from pims.model.geometry import Region
 from pims.model.metadata import AssociatedImage, ImageMetadata, Objective
 
 __all__ = ["SVSChecker", "SVSFormat", "SVSParser", "SVSReader", "positive_number"]
 
 JPEG2000 = (Compression.JPEG2000_YCBCR, Compression.JPEG2000_RGB)
 """The scanner's own numbers; it uses them with loss."""
-LABEL, MACRO = 1, 9
-"""NewSubfileType of the pages in strips that are not the thumbnail."""
-MAX_ASSOCIATED_PIXELS = 1 << 26
-"""Larger pages in strips are no small pictures."""
 
 
 class SVSChecker(AbstractChecker):
@@ -91,28 +80,11 @@ class SVSParser(TiffParser):
         return {key.strip(): value.strip() for key, equals, value in pairs if equals}
 
 
-class SVSReader(TiffReader):
-    """Reads tiers as any TIFF; label and macro from their pages."""
-
-    format: SVSFormat
-
-    def read_label(self, out_width: int, out_height: int) -> NDArray[Any] | None:
-        return self._associated("label")
-
-    def read_macro(self, out_width: int, out_height: int) -> NDArray[Any] | None:
-        return self._associated("macro")
-
-    def read_thumbnail(self, out_width: int, out_height: int) -> NDArray[Any] | None:
-        return self._associated("thumb")
-
-    def _associated(self, name: str) -> NDArray[Any] | None:
-        page = self.format.associated.get(name)
-        if page is None:
-            return None
-        return page.read(Region(0, 0, page.width, page.height))
+class SVSReader(PicturesReader):
+    """Reads tiers and pictures as the engine does."""
 
 
-class SVSFormat(TiffFormat):
+class SVSFormat(PicturesFormat):
     """Read as it is; stored JPEG tiles are sent without being decoded."""
 
     checker_class = SVSChecker
@@ -126,19 +98,6 @@ class SVSFormat(TiffFormat):
         base, *others = tiff.directories
         levels = [page for page in others if page.is_tiled and looks_like_level(page, base)]
         return (base, *sorted(levels, key=lambda level: -level.width * level.height))
-
-    @cached_property
-    def associated(self) -> dict[str, TiffImage]:
-        """The pages of the thumbnail, the label and the macro, by name. A damaged one is left out."""
-        found: dict[str, TiffImage] = {}
-        for page in self.tiff.directories[1:]:
-            if page.is_tiled:
-                continue
-            name = {LABEL: "label", MACRO: "macro"}.get(page.integer(Tag.NEW_SUBFILE_TYPE, 0), "thumb")
-            with suppress(FileError):
-                if page.width * page.height <= MAX_ASSOCIATED_PIXELS:
-                    found.setdefault(name, TiffImage(page, self.context.tile_cache))
-        return found
 
 
 def positive_number(text: str | None) -> float | None:

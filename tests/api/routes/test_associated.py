@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,10 @@ def test_a_picture_the_file_has_not_is_not_found(client: Any, slide: str, name: 
 
 
 def test_other_names_and_sizes_are_refused(client: Any, slide: str) -> None:
-    check: Callable[[str], int] = lambda rest: client.get(f"/image/{slide}/associated/{rest}").status_code  # noqa: E731
+    def check(rest: str) -> int:
+        status: int = client.get(f"/image/{slide}/associated/{rest}").status_code
+        return status
+
     assert check("other") == 422
     assert check("label?length=x") == 400
     assert check("label?length=100000") == 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from math import isfinite
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from pims.cache.object import cached_property
-from pims.errors import CorruptFile, UnsupportedFeature
+from pims.errors import CorruptFile, FileError, UnsupportedFeature
 from pims.formats.abstract import AbstractFormat, AbstractParser, AbstractReader
 from pims.formats.engines.exif import UNITS_PER_INCH, Density, parse_date
 from pims.formats.engines.tiff.compose import TiffImage
@@ -25,6 +26,8 @@ from pims.model.pyramid import Pyramid, Tier
 
 __all__ = [
     "PagesParser",
+    "PicturesFormat",
+    "PicturesReader",
     "TiffFormat",
     "TiffParser",
     "TiffReader",
@@ -35,6 +38,10 @@ __all__ = [
 ]
 
 MAX_TEXT = 65_536
+LABEL, MACRO = 1, 9
+"""NewSubfileType of the pages in strips that are not the thumbnail."""
+MAX_ASSOCIATED_PIXELS = 1 << 26
+"""Larger pages in strips are no small pictures."""
 MAX_NATIVE_TILE = 1 << 22
 """Pixels of a tile; an image with larger ones is converted."""
 MIN_PROFILE, MAX_PROFILE = 128, 4 << 20
@@ -188,6 +195,44 @@ class TiffReader(AbstractReader):
                 raise BlockingIOError
             images = self._images = self.format.images_of_levels
         return images[tier.level].stored(column, row, may_block=may_block)
+
+
+class PicturesFormat(TiffFormat):
+    """A TIFF whose tiled pages are the tiers, and whose pages in strips are small pictures."""
+
+    @cached_property
+    def associated(self) -> dict[str, TiffImage]:
+        """The pages of the thumbnail, the label and the macro, by name. A damaged one is left out."""
+        found: dict[str, TiffImage] = {}
+        for page in self.tiff.directories[1:]:
+            if page.is_tiled:
+                continue
+            name = {LABEL: "label", MACRO: "macro"}.get(page.integer(Tag.NEW_SUBFILE_TYPE, 0), "thumb")
+            with suppress(FileError):
+                if page.width * page.height <= MAX_ASSOCIATED_PIXELS:
+                    found.setdefault(name, TiffImage(page, self.context.tile_cache))
+        return found
+
+
+class PicturesReader(TiffReader):
+    """Reads tiers as any TIFF; the thumbnail, the label and the macro from their pages."""
+
+    format: PicturesFormat
+
+    def read_label(self, out_width: int, out_height: int) -> NDArray[Any] | None:
+        return self._associated("label")
+
+    def read_macro(self, out_width: int, out_height: int) -> NDArray[Any] | None:
+        return self._associated("macro")
+
+    def read_thumbnail(self, out_width: int, out_height: int) -> NDArray[Any] | None:
+        return self._associated("thumb")
+
+    def _associated(self, name: str) -> NDArray[Any] | None:
+        page = self.format.associated.get(name)
+        if page is None:
+            return None
+        return page.read(Region(0, 0, page.width, page.height))
 
 
 def _warnings_of(directory: TiffDirectory, decoder: SegmentDecoder) -> tuple[str, ...]:
